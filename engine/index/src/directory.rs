@@ -1,0 +1,511 @@
+//! Hash -> candidate numbers, by linear hashing over 64-byte buckets.
+//!
+//! Grows one bucket at a time, so no insert ever pays for a rehash of the whole table.
+//! Stores only a 16-bit tag and a 32-bit number for each entry: the owner of the numbers
+//! (`index` for device runs, `names` for texts) says whether a candidate is the wanted one and
+//! what its hash is. Layout and reasons: docs/decisions/0002-index-layout.md.
+
+use std::io;
+
+use crate::memory::Region;
+
+/// Entries of one bucket: ten 6-byte entries and a link fill a cache line.
+const SLOTS: usize = 10;
+
+/// Entries for each bucket above which the table grows by one bucket. At 6 of 10, at most
+/// 4-5 % of the entries sit in an overflow bucket (Poisson, worst moment of a doubling round).
+const ENTRIES_PER_BUCKET: usize = 6;
+
+/// Buckets at most: addresses use 32 hash bits, and 2^27 buckets hold 800 M entries.
+const BUCKETS_MAX: usize = 1 << 27;
+
+/// Overflow buckets at most; a tenth of `BUCKETS_MAX` is the expected need.
+const OVERFLOW_MAX: usize = 1 << 25;
+
+/// One cache line of entries. Entries are packed from slot 0; number 0 marks a free slot.
+#[derive(Copy, Clone)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    numbers: [u32; SLOTS],
+    tags: [u16; SLOTS],
+    /// Index of the next bucket of this chain in the overflow region; 0 ends the chain.
+    overflow: u32,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+const EMPTY: Bucket = Bucket {
+    numbers: [0; SLOTS],
+    tags: [0; SLOTS],
+    overflow: 0,
+};
+
+impl Bucket {
+    #[inline]
+    fn occupied(&self) -> usize {
+        self.numbers
+            .iter()
+            .map(|&number| usize::from(number != 0))
+            .sum()
+    }
+
+    /// The first number whose tag is `tag`, or 0; free slots have tag 0, which no entry has.
+    #[inline]
+    pub fn first_match(&self, tag: u16) -> u32 {
+        let bits = self.match_bits(tag);
+        if bits == 0 {
+            return 0;
+        }
+        self.numbers[slot_of(bits)]
+    }
+
+    /// One bit for each slot with this tag (bit 16 * lane + word). A lane above a true match in
+    /// the same word may be set falsely; the lowest bit is always true.
+    #[inline]
+    fn match_bits(&self, tag: u16) -> u64 {
+        let t = &self.tags;
+        let word = |a: u16, b: u16, c: u16, d: u16| {
+            u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
+        };
+        let first = zero_lanes(word(t[0], t[1], t[2], t[3]) ^ splat(tag));
+        let second = zero_lanes(word(t[4], t[5], t[6], t[7]) ^ splat(tag));
+        let third = zero_lanes(word(t[8], t[9], 0, 0) ^ splat(tag));
+        first | second << 1 | third << 2
+    }
+}
+
+#[inline]
+fn splat(tag: u16) -> u64 {
+    u64::from(tag) * 0x0001_0001_0001_0001
+}
+
+/// Bit 0 of each 16-bit lane that is zero (and perhaps of lanes above such a lane).
+#[inline]
+fn zero_lanes(word: u64) -> u64 {
+    (word.wrapping_sub(0x0001_0001_0001_0001) & !word & 0x8000_8000_8000_8000) >> 15
+}
+
+#[inline]
+fn slot_of(bits: u64) -> usize {
+    let lowest = bits.trailing_zeros() as usize;
+    ((lowest & 15) * 4 + (lowest >> 4)).min(SLOTS - 1)
+}
+
+/// The tag of a hash: its top 16 bits, never 0. Addresses use the low 32 bits.
+#[inline]
+pub fn tag_of(hash: u64) -> u16 {
+    ((hash >> 48) as u16).max(1)
+}
+
+/// Where a walk over all entries stands; valid across inserts, removals and growth.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct WalkCursor(u64);
+
+impl WalkCursor {
+    /// The beginning of a walk.
+    pub const START: WalkCursor = WalkCursor(0);
+    const END: u64 = 1 << 32;
+
+    /// Whether every entry was visited.
+    pub fn finished(self) -> bool {
+        self.0 >= Self::END
+    }
+
+    /// Share of the walk already done, 0 to 1.
+    pub fn progress(self) -> f64 {
+        self.0 as f64 / Self::END as f64
+    }
+}
+
+/// The table.
+pub struct Directory {
+    buckets: Region<Bucket>,
+    overflow: Region<Bucket>,
+    overflow_free: u32,
+    overflow_used: usize,
+    /// Buckets in use, and the largest power of two not above it.
+    count: u32,
+    round: u32,
+    len: usize,
+}
+
+impl Directory {
+    /// A table that takes `entries_hint` entries before its first growth.
+    ///
+    /// # Errors
+    /// The kernel's, when address space or memory is refused.
+    pub fn new(entries_hint: usize) -> io::Result<Self> {
+        let count = entries_hint
+            .div_ceil(ENTRIES_PER_BUCKET)
+            .clamp(16, BUCKETS_MAX);
+        let mut buckets = Region::reserve(BUCKETS_MAX)?;
+        buckets.grow(count)?;
+        let mut overflow = Region::reserve(OVERFLOW_MAX)?;
+        overflow.grow(1)?;
+        Ok(Directory {
+            buckets,
+            overflow,
+            overflow_free: 0,
+            overflow_used: 0,
+            count: count as u32,
+            round: 1 << count.ilog2(),
+            len: 0,
+        })
+    }
+
+    /// Entries held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Buckets on overflow chains.
+    pub fn overflow_len(&self) -> usize {
+        self.overflow_used
+    }
+
+    /// Bytes of memory that the table occupies.
+    pub fn memory_bytes(&self) -> usize {
+        self.buckets.memory_bytes() + self.overflow.memory_bytes()
+    }
+
+    /// The address of the bucket of `hash` at the present size.
+    #[inline]
+    pub fn address(&self, hash: u64) -> u32 {
+        let low = hash as u32;
+        let fine = low & (self.round * 2 - 1);
+        if fine < self.count {
+            fine
+        } else {
+            low & (self.round - 1)
+        }
+    }
+
+    /// Starts loading the bucket at `address`.
+    #[inline]
+    pub fn prefetch(&self, address: u32) {
+        self.buckets.prefetch(address as usize);
+    }
+
+    /// A likely number for `tag` in the bucket at `address`, from its first cache line only;
+    /// 0 when there is none, in which case the chain's next line starts loading.
+    #[inline]
+    pub fn candidate(&self, address: u32, tag: u16) -> u32 {
+        let bucket = &self.buckets.slice()[address as usize];
+        let number = bucket.first_match(tag);
+        if number == 0 && bucket.overflow != 0 {
+            self.overflow.prefetch(bucket.overflow as usize);
+        }
+        number
+    }
+
+    /// The number under `hash` for which `is_wanted` holds.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is_wanted: impl FnMut(u32) -> bool) -> Option<u32> {
+        let tag = tag_of(hash);
+        let mut bucket = &self.buckets.slice()[self.address(hash) as usize];
+        loop {
+            let mut bits = bucket.match_bits(tag);
+            while bits != 0 {
+                let slot = slot_of(bits);
+                if bucket.tags[slot] == tag && is_wanted(bucket.numbers[slot]) {
+                    return Some(bucket.numbers[slot]);
+                }
+                bits &= bits - 1;
+            }
+            if bucket.overflow == 0 {
+                return None;
+            }
+            bucket = &self.overflow.slice()[bucket.overflow as usize];
+        }
+    }
+
+    /// Adds `number` (not 0, not present) under `hash`; `hash_of` gives the hash of any number
+    /// held, for the one bucket that growth may split.
+    ///
+    /// # Errors
+    /// The kernel's, when memory is refused; the entry is then not added.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        number: u32,
+        hash_of: impl Fn(u32) -> u64,
+    ) -> io::Result<()> {
+        debug_assert_ne!(number, 0);
+        if self.len >= self.count as usize * ENTRIES_PER_BUCKET {
+            self.split(hash_of)?;
+        }
+        self.push(self.address(hash), tag_of(hash), number)?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Puts `fresh` in the place of `stale` under `hash`.
+    ///
+    /// # Panics
+    /// When `stale` is not held under `hash`: the owner's bookkeeping is broken.
+    pub fn replace(&mut self, hash: u64, stale: u32, fresh: u32) {
+        let place = self
+            .locate(hash, stale)
+            .expect("a replaced entry is in the directory");
+        self.bucket_mut(place.bucket).numbers[place.slot] = fresh;
+    }
+
+    /// Takes `number` out from under `hash`; false when it is not held.
+    pub fn remove(&mut self, hash: u64, number: u32) -> bool {
+        let Some(place) = self.locate(hash, number) else {
+            return false;
+        };
+        // The last entry of the chain fills the hole, so chains stay packed.
+        let (mut before, mut last) = (place.bucket, place.bucket);
+        while self.bucket_mut(last).overflow != 0 {
+            before = last;
+            last = BucketRef::Overflow(self.bucket_mut(last).overflow);
+        }
+        let tail = self.bucket_mut(last);
+        let slot = tail.occupied() - 1;
+        let (moved, tag) = (tail.numbers[slot], tail.tags[slot]);
+        (tail.numbers[slot], tail.tags[slot]) = (0, 0);
+        if !(last == place.bucket && slot == place.slot) {
+            let hole = self.bucket_mut(place.bucket);
+            (hole.numbers[place.slot], hole.tags[place.slot]) = (moved, tag);
+        }
+        if let (0, BucketRef::Overflow(index)) = (slot, last) {
+            // An emptied overflow bucket is never the start of the walk above: its chain has
+            // an earlier bucket, found by walking again from the first.
+            let parent = if before == last {
+                self.parent(hash, index)
+            } else {
+                before
+            };
+            self.bucket_mut(parent).overflow = 0;
+            self.release_overflow(index);
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// Visits the numbers of a few buckets from `cursor` on, until `budget` or more were visited
+    /// or the walk ends, and returns where it stopped. A number that stays in the directory
+    /// during the whole walk is visited exactly once, whatever is inserted, removed or split
+    /// meanwhile: buckets are taken in the order of their bit-reversed address, in which the two
+    /// halves of a split bucket are neighbours.
+    pub fn walk(
+        &self,
+        cursor: WalkCursor,
+        budget: usize,
+        mut visit: impl FnMut(u32),
+    ) -> WalkCursor {
+        const AHEAD: usize = 8;
+        let mut at = cursor.0;
+        let mut visited = 0;
+        while at < WalkCursor::END && visited < budget {
+            let mut addresses = [0u32; AHEAD];
+            let mut taken = 0;
+            while taken < AHEAD && at < WalkCursor::END {
+                let (address, next) = self.walk_step(at);
+                self.prefetch(address);
+                addresses[taken] = address;
+                taken += 1;
+                at = next;
+            }
+            for &address in &addresses[..taken] {
+                visited += self.visit_chain(address, &mut visit);
+            }
+        }
+        WalkCursor(at)
+    }
+
+    /// The bucket at reversed position `at`, and the position after all its hashes.
+    fn walk_step(&self, at: u64) -> (u32, u64) {
+        let address = self.address(u64::from((at as u32).reverse_bits()));
+        let split = address >= self.round || address < self.count - self.round;
+        let depth = self.round.ilog2() + u32::from(split);
+        (
+            address,
+            u64::from(address.reverse_bits()) + (1u64 << (32 - depth)),
+        )
+    }
+
+    fn visit_chain(&self, address: u32, visit: &mut impl FnMut(u32)) -> usize {
+        let mut bucket = &self.buckets.slice()[address as usize];
+        let mut visited = 0;
+        loop {
+            for &number in bucket.numbers.iter().take_while(|&&number| number != 0) {
+                visit(number);
+                visited += 1;
+            }
+            if bucket.overflow == 0 {
+                return visited;
+            }
+            bucket = &self.overflow.slice()[bucket.overflow as usize];
+        }
+    }
+
+    /// Length in buckets of the longest chain; for tests and reports.
+    pub fn chain_max(&self) -> usize {
+        let length = |address: u32| {
+            let mut bucket = &self.buckets.slice()[address as usize];
+            let mut length = 1;
+            while bucket.overflow != 0 {
+                bucket = &self.overflow.slice()[bucket.overflow as usize];
+                length += 1;
+            }
+            length
+        };
+        (0..self.count).map(length).max().unwrap_or(0)
+    }
+
+    /// Grows by one bucket: the entries of the oldest unsplit bucket divide between it and the
+    /// new one.
+    fn split(&mut self, hash_of: impl Fn(u32) -> u64) -> io::Result<()> {
+        let fresh = self.count as usize;
+        if fresh >= BUCKETS_MAX {
+            return Ok(());
+        }
+        self.buckets.grow(fresh + 1)?;
+        // A chain needs at most as many buckets after the split as before, plus one.
+        self.reserve_overflow()?;
+        let old = fresh as u32 - self.round;
+        let bit = u64::from(self.round);
+        self.count += 1;
+        if self.count == self.round * 2 {
+            self.round *= 2;
+        }
+        let mut bucket = std::mem::replace(&mut self.buckets.slice_mut()[old as usize], EMPTY);
+        loop {
+            let occupied = bucket.occupied();
+            // All hashes first: their loads are cache misses that then overlap.
+            let mut hashes = [0u64; SLOTS];
+            for (hash, &number) in hashes.iter_mut().zip(&bucket.numbers[..occupied]) {
+                *hash = hash_of(number);
+            }
+            let next = bucket.overflow;
+            if next != 0 {
+                let after = self.overflow.slice()[next as usize];
+                self.release_overflow(next);
+                self.divide(&bucket, &hashes, (old, bit))?;
+                bucket = after;
+            } else {
+                return self.divide(&bucket, &hashes, (old, bit));
+            }
+        }
+    }
+
+    fn divide(
+        &mut self,
+        bucket: &Bucket,
+        hashes: &[u64; SLOTS],
+        (old, bit): (u32, u64),
+    ) -> io::Result<()> {
+        for (slot, &number) in bucket
+            .numbers
+            .iter()
+            .enumerate()
+            .take_while(|(_, n)| **n != 0)
+        {
+            let target = if hashes[slot] & bit == 0 {
+                old
+            } else {
+                old + bit as u32
+            };
+            self.push(target, bucket.tags[slot], number)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, address: u32, tag: u16, number: u32) -> io::Result<()> {
+        let mut at = BucketRef::Primary(address);
+        loop {
+            let bucket = self.bucket_mut(at);
+            let occupied = bucket.occupied();
+            if occupied < SLOTS {
+                (bucket.numbers[occupied], bucket.tags[occupied]) = (number, tag);
+                return Ok(());
+            }
+            if bucket.overflow == 0 {
+                let index = self.take_overflow()?;
+                self.bucket_mut(at).overflow = index;
+            }
+            at = BucketRef::Overflow(self.bucket_mut(at).overflow);
+        }
+    }
+
+    /// Makes sure that `take_overflow` succeeds at least once.
+    fn reserve_overflow(&mut self) -> io::Result<()> {
+        if self.overflow_free != 0 {
+            return Ok(());
+        }
+        let index = self.overflow.len();
+        self.overflow.grow(index + 1)?;
+        self.overflow_used += 1;
+        self.release_overflow(index as u32);
+        Ok(())
+    }
+
+    fn take_overflow(&mut self) -> io::Result<u32> {
+        self.reserve_overflow()?;
+        let index = self.overflow_free;
+        let bucket = &mut self.overflow.slice_mut()[index as usize];
+        self.overflow_free = bucket.overflow;
+        *bucket = EMPTY;
+        self.overflow_used += 1;
+        Ok(index)
+    }
+
+    fn release_overflow(&mut self, index: u32) {
+        self.overflow.slice_mut()[index as usize] = Bucket {
+            overflow: self.overflow_free,
+            ..EMPTY
+        };
+        self.overflow_free = index;
+        self.overflow_used -= 1;
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, at: BucketRef) -> &mut Bucket {
+        match at {
+            BucketRef::Primary(address) => &mut self.buckets.slice_mut()[address as usize],
+            BucketRef::Overflow(index) => &mut self.overflow.slice_mut()[index as usize],
+        }
+    }
+
+    fn locate(&self, hash: u64, number: u32) -> Option<Place> {
+        let address = self.address(hash);
+        let mut at = BucketRef::Primary(address);
+        let mut bucket = &self.buckets.slice()[address as usize];
+        loop {
+            if let Some(slot) = bucket.numbers.iter().position(|&held| held == number) {
+                return Some(Place { bucket: at, slot });
+            }
+            if bucket.overflow == 0 {
+                return None;
+            }
+            at = BucketRef::Overflow(bucket.overflow);
+            bucket = &self.overflow.slice()[bucket.overflow as usize];
+        }
+    }
+
+    /// The bucket whose chain link is overflow bucket `index`.
+    fn parent(&mut self, hash: u64, index: u32) -> BucketRef {
+        let mut at = BucketRef::Primary(self.address(hash));
+        loop {
+            let next = self.bucket_mut(at).overflow;
+            assert_ne!(next, 0, "an overflow bucket hangs on the chain of its hash");
+            if next == index {
+                return at;
+            }
+            at = BucketRef::Overflow(next);
+        }
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum BucketRef {
+    Primary(u32),
+    Overflow(u32),
+}
+
+struct Place {
+    bucket: BucketRef,
+    slot: usize,
+}
