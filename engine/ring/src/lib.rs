@@ -1,1 +1,54 @@
-//! Under construction.
+//! Kernel I/O of one worker thread: UDP sockets behind io_uring, or behind sendmmsg and recvmmsg where
+//! io_uring is not to be had. Knows no protocol. The home of `unsafe`: every SAFETY note refers to
+//! the table below, and docs/memory.md says the same in prose.
+//!
+//! # Who owns which buffer until when
+//!
+//! ("ours": our code may read and write; "kernel": nobody of ours touches it)
+//!
+//! | buffer | ours from | kernel from | until | the bytes while the kernel owns them |
+//! |---|---|---|---|---|
+//! | send slab | `take_slab`, or mapped | `send`, `send_many` | copy: last completion of its flight. Zero-copy: the last *notification* (F_NOTIF); the first completion with F_MORE only carries the result | unchanged; contents survive, so a filled template stays filled |
+//! | `Slab` token | `take_slab` | moved into `send` | a new one at `take_slab` | the token is the right to write: not Clone, bound to its port |
+//! | Envelope (header, vector, control, address) | its slab is ours | its slab departs | its slab arrives | the control part is read again when a blocked send is retried, so SUBMIT_STABLE is not enough |
+//! | receive buffer | completion with its buffer id | handed back at the end of `receive` | the next completion with its id | written by the kernel |
+//! | `Received` bytes | the call of the receiver | the call returns | - | a borrow that cannot outlive the call |
+//! | provided buffer ring | entries from tail on | entries published by the tail store | taken by the kernel | read by the kernel |
+//! | receive message header (multishot) | - | first arming | the port drained | name and control room, read at arming |
+//! | submission and completion rings | crate `io-uring` | | ring dropped | after the drain, before the mappings |
+//! | sockets, eventfd | `Port`, `Waker` | registered with the ring | ring dropped | - |
+//!
+//! A port that is dropped cancels everything and waits for every last completion, up to
+//! `DRAIN_MS_MAX`; only then is memory unmapped. If the kernel does not let go in time the
+//! mappings are leaked, never unmapped under it.
+//!
+//! Deliberately absent: retries, timers, threads, protocols, and any lock.
+
+// The one crate whose work is the kernel's memory; each block is one operation with its note.
+#![allow(unsafe_code)]
+
+mod address;
+pub mod affinity;
+pub mod allocation;
+mod arrival;
+pub mod clock;
+mod config;
+mod counters;
+mod envelope;
+pub mod memory;
+mod port;
+pub mod probe;
+mod slab;
+mod socket;
+mod waker;
+
+pub use arrival::Received;
+pub use config::{
+    Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig, RECEIVE_BUFFERS_MAX,
+    SEGMENTS_MAX, SLABS_MAX, SOCKET_BUFFER_BYTES, SOCKETS_MAX, SendPath, SocketConfig,
+    TRAIN_BYTES_MAX,
+};
+pub use counters::{Counters, SendErrors};
+pub use port::{Datagram, Port, SendError, Sent, Train, Wait};
+pub use slab::Slab;
+pub use waker::Waker;

@@ -1,0 +1,247 @@
+//! What a caller asks of a port, and what the port says back when the host granted less.
+//! Deliberately no reading of files or arguments: the roles fill these structs. Called at start-up only.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::memory::Pages;
+use crate::probe::UringMissing;
+
+/// Segments that one train may carry (Linux 6.18, UDP_MAX_SEGMENTS; one more gives EINVAL).
+pub const SEGMENTS_MAX: usize = 128;
+
+/// Octets that one UDP datagram or one train may carry over IPv4 (65,535 less IP and UDP headers).
+pub const TRAIN_BYTES_MAX: usize = 65_507;
+
+/// Datagrams of `send_many` that one slab may carry: as many as a train has segments, so that a
+/// slab filled for one mode also serves the other.
+pub const DATAGRAMS_PER_SLAB_MAX: usize = SEGMENTS_MAX;
+
+/// Sockets of one port: one for each edge of the largest load plan (1,024), twice.
+pub const SOCKETS_MAX: usize = 2048;
+
+/// Slabs of one port; 16,384 of 64 KiB are 1 GiB, more than a send queue should ever hold.
+pub const SLABS_MAX: u32 = 16_384;
+
+/// Receive buffers of one port (a provided buffer ring has at most 32,768 entries, io_uring_register(2)).
+pub const RECEIVE_BUFFERS_MAX: u32 = 32_768;
+
+/// The kernel interface under a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// io_uring where the probe finds all of it, else sendmmsg and recvmmsg with a notice.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// sendmmsg(2) and recvmmsg(2).
+    Mmsg,
+}
+
+/// How a slab's bytes reach the network; matters to the io_uring backend only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SendPath {
+    /// SENDMSG: the kernel copies at submission; the best on loopback.
+    #[default]
+    Copy,
+    /// SENDMSG_ZC: the device reads the slab; it is free again at the notification.
+    ZeroCopy,
+    /// SENDMSG_ZC out of registered buffers: as above without pinning pages for each send.
+    ZeroCopyFixed,
+}
+
+/// One UDP socket of a port.
+#[derive(Debug, Clone)]
+pub struct SocketConfig {
+    /// Local address; port 0 lets the kernel choose.
+    pub bind: SocketAddr,
+    /// Ask for the local address of each datagram (IP_PKTINFO, ip(7)); needed for wildcard binds.
+    pub packet_info: bool,
+    /// Octets of payload that may wait to be received; the kernel accounts twice as much.
+    pub receive_buffer_bytes: u32,
+    /// Octets of payload that may wait to be sent.
+    pub send_buffer_bytes: u32,
+}
+
+/// Octets asked of SO_RCVBUF and SO_SNDBUF by default: 64 full trains, a quarter millisecond of
+/// the fastest sender measured.
+pub const SOCKET_BUFFER_BYTES: u32 = 4 << 20;
+
+impl SocketConfig {
+    /// A socket bound to `bind` with default buffers and no packet information.
+    pub fn new(bind: SocketAddr) -> SocketConfig {
+        SocketConfig {
+            bind,
+            packet_info: false,
+            receive_buffer_bytes: SOCKET_BUFFER_BYTES,
+            send_buffer_bytes: SOCKET_BUFFER_BYTES,
+        }
+    }
+}
+
+impl Default for SocketConfig {
+    fn default() -> SocketConfig {
+        SocketConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+}
+
+/// Everything that a port needs to open.
+#[derive(Debug, Clone)]
+pub struct PortConfig {
+    /// 1 to `SOCKETS_MAX` sockets; their index is the `socket` of trains and received datagrams.
+    pub sockets: Vec<SocketConfig>,
+    /// Send slabs, 1 to `SLABS_MAX`.
+    pub slab_count: u32,
+    /// Octets of one slab, 1 to `TRAIN_BYTES_MAX`.
+    pub slab_bytes: u32,
+    /// Receive buffers of 64 KiB shared by all sockets, 1 to `RECEIVE_BUFFERS_MAX`; few stay warm.
+    pub receive_buffer_count: u32,
+    /// Kernel interface.
+    pub backend: Backend,
+    /// Send path of the io_uring backend.
+    pub send_path: SendPath,
+    /// Receive trains whole (UDP_GRO, udp(7)) instead of cut into datagrams.
+    pub gro: bool,
+    /// Back slabs and receive buffers by huge pages where the host has them.
+    pub huge_pages: bool,
+}
+
+impl PortConfig {
+    /// The defaults that were measured best on loopback, for the given sockets.
+    pub fn new(sockets: Vec<SocketConfig>) -> PortConfig {
+        PortConfig {
+            sockets,
+            slab_count: 256,
+            slab_bytes: TRAIN_BYTES_MAX as u32,
+            receive_buffer_count: 32,
+            backend: Backend::Auto,
+            send_path: SendPath::Copy,
+            gro: true,
+            huge_pages: true,
+        }
+    }
+
+    /// Refuses counts and sizes outside the bounds named above.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let bound = |name, value: usize, max: usize| match value {
+            value if (1..=max).contains(&value) => Ok(()),
+            value => Err(OpenError::Bound { name, value, max }),
+        };
+        bound("sockets", self.sockets.len(), SOCKETS_MAX)?;
+        bound("slab_count", self.slab_count as usize, SLABS_MAX as usize)?;
+        bound("slab_bytes", self.slab_bytes as usize, TRAIN_BYTES_MAX)?;
+        let buffers = self.receive_buffer_count as usize;
+        bound(
+            "receive_buffer_count",
+            buffers,
+            RECEIVE_BUFFERS_MAX as usize,
+        )
+    }
+}
+
+/// Why a port did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A count or size of the configuration is out of its bounds.
+    #[error("{name} is {value}; choose 1 to {max}")]
+    Bound {
+        /// The setting.
+        name: &'static str,
+        /// What was asked.
+        value: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A socket could not be made or bound.
+    #[error(
+        "cannot open UDP socket on {bind} ({step}): {source}; check that the address is local and the port free"
+    )]
+    Socket {
+        /// The local address asked for.
+        bind: SocketAddr,
+        /// The system call that failed.
+        step: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// Memory for slabs, buffers or envelopes was refused.
+    #[error(
+        "cannot map {bytes} octets for {what}: {source}; lower slab_count or receive_buffer_count"
+    )]
+    Memory {
+        /// What the memory is for.
+        what: &'static str,
+        /// Octets asked.
+        bytes: usize,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// io_uring was demanded and is not to be had.
+    #[error("{0}; or choose the mmsg backend")]
+    Uring(#[from] UringMissing),
+    /// Another system call failed at start-up.
+    #[error("{step} failed at start-up: {source}")]
+    System {
+        /// The system call.
+        step: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// Something that the host granted less of than was asked; the port works all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Notice {
+    /// The receive buffer of a socket is smaller than asked.
+    #[error(
+        "socket {socket}: receive buffer of {granted} octets granted, {asked} asked; raise net.core.rmem_max or grant CAP_NET_ADMIN"
+    )]
+    ReceiveBuffer {
+        /// Index of the socket.
+        socket: u16,
+        /// Octets asked.
+        asked: u32,
+        /// Octets granted.
+        granted: u32,
+    },
+    /// The send buffer of a socket is smaller than asked.
+    #[error(
+        "socket {socket}: send buffer of {granted} octets granted, {asked} asked; raise net.core.wmem_max or grant CAP_NET_ADMIN"
+    )]
+    SendBuffer {
+        /// Index of the socket.
+        socket: u16,
+        /// Octets asked.
+        asked: u32,
+        /// Octets granted.
+        granted: u32,
+    },
+    /// Huge pages: which kind backs the memory, when it is not the reserved pool.
+    #[error(
+        "{what}: {pages:?} pages instead of reserved huge pages; set vm.nr_hugepages to at least {huge_pages_wanted}"
+    )]
+    HugePages {
+        /// What the memory is for.
+        what: &'static str,
+        /// What backs it.
+        pages: Pages,
+        /// Reserved huge pages that would hold it.
+        huge_pages_wanted: usize,
+    },
+    /// io_uring is not to be had and the mmsg backend took over.
+    #[error("{0}; sendmmsg and recvmmsg take over")]
+    UringMissing(UringMissing),
+    /// The kernel does not aggregate received trains.
+    #[error(
+        "UDP_GRO refused (errno {0}); datagrams arrive one by one, at 20 times the cost; Linux 5.0 has it"
+    )]
+    GroMissing(i32),
+    /// Zero-copy sends are not to be had and the copying path took over.
+    #[error("zero-copy sends are missing ({0}); the copying path takes over")]
+    ZeroCopyMissing(&'static str),
+    /// Registered buffers were refused and plain zero-copy sends took over.
+    #[error(
+        "registering slabs was refused (errno {0}); raise RLIMIT_MEMLOCK; plain zero-copy takes over"
+    )]
+    FixedBuffersMissing(i32),
+}
