@@ -1,0 +1,22 @@
+//! SIP (RFC 3261) as bytes: one parser for both directions, a writer, and the compiled template.
+//!
+//! Transactions, timers and routing live in `engine/dispatch`; this module knows neither time nor
+//! sockets. docs/sip.md lists what is implemented and what is not.
+
+pub mod header;
+pub mod message;
+pub mod screen;
+pub mod status;
+pub mod template;
+pub mod token;
+pub mod uri;
+pub mod via;
+pub mod write;
+
+pub use header::HeaderName;
+pub use message::{CSeq, Message, Method, ParseError, StartLine};
+pub use screen::{Transport, Verdict, screen};
+pub use status::Status;
+pub use template::{DevicePosition, LengthClass, SirSpec, Slots, Template, TemplateError};
+pub use uri::SipUri;
+pub use via::Via;

@@ -1,0 +1,313 @@
+//! SIP and SIPS URIs (RFC 3261 19.1) with the GRUU parameter `gr` (RFC 5627): a borrowed view,
+//! comparison and the canonical form under which identities are stored.
+//!
+//! No resolution, no tel URIs beyond their scheme.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use super::token::{decimal, is_token};
+use crate::writer::{Overflow, Writer};
+
+/// A borrowed view of a SIP or SIPS URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SipUri<'a> {
+    /// Whether the scheme is sips.
+    pub secure: bool,
+    /// User part without password, as written; `None` when there is no `@`.
+    pub user: Option<&'a [u8]>,
+    /// Password, as written.
+    pub password: Option<&'a [u8]>,
+    /// Host as written, an IPv6 reference with its brackets.
+    pub host: &'a [u8],
+    /// Port, when given.
+    pub port: Option<u16>,
+    /// Parameters without the leading `;`.
+    params: &'a [u8],
+    /// Headers without the leading `?`.
+    headers: &'a [u8],
+}
+
+/// Splits `host[:port]`; the port is `Some(0)` when it is no 16-bit number.
+#[must_use]
+pub fn split_host_port(text: &[u8]) -> (&[u8], Option<u16>) {
+    let search = match text.first() {
+        Some(b'[') => memchr(b']', text).unwrap_or(0),
+        _ => 0,
+    };
+    let Some(colon) = memchr(b':', &text[search..]).map(|step| search + step) else {
+        return (text.trim_ascii(), None);
+    };
+    let port = decimal(text[colon + 1..].trim_ascii()).and_then(|port| u16::try_from(port).ok());
+    (text[..colon].trim_ascii(), Some(port.unwrap_or(0)))
+}
+
+/// Octets that user, password, parameters and headers may hold beside alphanumerics and escapes.
+const MARK: &[u8] = b"-_.!~*'()";
+
+fn is_escaped_text(octets: &[u8], extra: &[u8]) -> bool {
+    let mut rest = octets;
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        if octet == b'%' {
+            let Some((digits, after)) = rest.split_first_chunk::<2>() else {
+                return false;
+            };
+            if !digits.iter().all(u8::is_ascii_hexdigit) {
+                return false;
+            }
+            rest = after;
+        } else if !octet.is_ascii_alphanumeric()
+            && !MARK.contains(&octet)
+            && !extra.contains(&octet)
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// Tells whether `host` is a host name, an IPv4 address or an IPv6 reference.
+#[must_use]
+pub fn is_host(host: &[u8]) -> bool {
+    if let [b'[', inner @ .., b']'] = host {
+        let text = std::str::from_utf8(inner).unwrap_or("");
+        return text.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let label_octet = |&octet: &u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
+    let name = host.strip_suffix(b".").unwrap_or(host);
+    !name.is_empty()
+        && name
+            .split(|&octet| octet == b'.')
+            .all(|l| !l.is_empty() && l.iter().all(label_octet))
+}
+
+impl<'a> SipUri<'a> {
+    /// Parses a SIP or SIPS URI strictly; `None` for other schemes and for malformed text.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Option<SipUri<'a>> {
+        let colon = memchr(b':', text)?;
+        let secure = match &text[..colon] {
+            scheme if scheme.eq_ignore_ascii_case(b"sip") => false,
+            scheme if scheme.eq_ignore_ascii_case(b"sips") => true,
+            _ => return None,
+        };
+        let rest = &text[colon + 1..];
+        // RFC 3261 25.1: an unescaped `@` stands only behind the user information; `;` and `?`
+        // may be part of it.
+        let (userinfo, rest) = match memchr(b'@', rest) {
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        let host_end = memchr2(b';', b'?', rest).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(host_end);
+        let (params, headers) = match memchr(b'?', rest) {
+            Some(mark) => (&rest[..mark], &rest[mark + 1..]),
+            None => (rest, &rest[rest.len()..]),
+        };
+        let (host, port) = split_host_port(authority);
+        let (user, password) = match userinfo.map(|info| (info, memchr(b':', info))) {
+            None => (None, None),
+            Some((info, None)) => (Some(info), None),
+            Some((info, Some(colon))) => (Some(&info[..colon]), Some(&info[colon + 1..])),
+        };
+        let params = params.strip_prefix(b";").unwrap_or(params);
+        let uri = SipUri {
+            secure,
+            user,
+            password,
+            host,
+            port,
+            params,
+            headers,
+        };
+        let trimmed = authority.len() == authority.trim_ascii().len();
+        (trimmed && uri.is_well_formed()).then_some(uri)
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let user = self.user.unwrap_or(b"x");
+        !user.is_empty()
+            && is_escaped_text(user, b"&=+$,;?/")
+            && is_escaped_text(self.password.unwrap_or(b""), b"&=+$,")
+            && is_host(self.host)
+            && self.port != Some(0)
+            && is_escaped_text(self.params, b"[]/:&+$;=")
+            && is_escaped_text(self.headers, b"[]/?:+$&=")
+    }
+
+    /// Iterates over the parameters: name and value, the value empty for a bare name.
+    pub fn params(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        pairs(self.params, b';')
+    }
+
+    /// Iterates over the headers: name and value.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        pairs(self.headers, b'&')
+    }
+
+    /// Returns the value of the parameter `name`; a bare name has an empty value.
+    #[must_use]
+    pub fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.params()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.unwrap_or(b""))
+    }
+
+    /// Returns the `gr` parameter of a GRUU, empty for a temporary one; `None` when this is no
+    /// GRUU (RFC 5627 3.1).
+    #[must_use]
+    pub fn gruu(&self) -> Option<&'a [u8]> {
+        self.param(b"gr")
+    }
+
+    /// Compares two URIs by RFC 3261 19.1.4.
+    ///
+    /// `gr` values compare without case, as all URI components but userinfo do: RFC 5627 states
+    /// no exception.
+    #[must_use]
+    pub fn equivalent(&self, other: &SipUri<'_>) -> bool {
+        self.secure == other.secure
+            && same_escaped(self.user, other.user, false)
+            && same_escaped(self.password, other.password, false)
+            && same_host(self.host, other.host)
+            && self.port == other.port
+            && self.params_agree(other)
+            && self.headers_agree(other)
+    }
+
+    /// RFC 3261 19.1.4: parameters in both must match; user, ttl, method, maddr, transport and gr
+    /// must not stand in one only.
+    fn params_agree(&self, other: &SipUri<'_>) -> bool {
+        const DECISIVE: [&[u8]; 6] = [b"user", b"ttl", b"method", b"maddr", b"transport", b"gr"];
+        let matched = |(name, value): (&[u8], Option<&[u8]>), side: &SipUri<'_>| {
+            let mut found = side
+                .params()
+                .filter(|(known, _)| same_text(known, name, true));
+            match found.next() {
+                Some((_, other)) => same_escaped(value, other, true),
+                None => !DECISIVE
+                    .iter()
+                    .any(|decisive| same_text(decisive, name, true)),
+            }
+        };
+        self.params().all(|param| matched(param, other))
+            && other.params().all(|param| matched(param, self))
+    }
+
+    fn headers_agree(&self, other: &SipUri<'_>) -> bool {
+        let present = |(name, value): (&[u8], Option<&[u8]>), side: &SipUri<'_>| {
+            side.headers().any(|(known, other)| {
+                same_text(known, name, true) && same_escaped(value, other, true)
+            })
+        };
+        self.headers().count() == other.headers().count()
+            && self.headers().all(|header| present(header, other))
+            && other.headers().all(|header| present(header, self))
+    }
+
+    /// Writes the canonical form that names an address of record: lower-case scheme and host, no
+    /// password, port as given, no parameters, no headers. Returns its length.
+    pub fn write_aor(&self, out: &mut [u8]) -> Result<usize, Overflow> {
+        let mut writer = Writer::new(out);
+        writer.put(if self.secure { b"sips:" } else { b"sip:" })?;
+        if let Some(user) = self.user {
+            writer.put(user)?;
+            writer.put(b"@")?;
+        }
+        for octet in self.host {
+            writer.put_octet(octet.to_ascii_lowercase())?;
+        }
+        if let Some(port) = self.port {
+            writer.put(b":")?;
+            writer.put_decimal(u32::from(port))?;
+        }
+        Ok(writer.len())
+    }
+}
+
+fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    text.split(move |&octet| octet == separator)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match memchr(b'=', pair) {
+            Some(equals) => (&pair[..equals], Some(&pair[equals + 1..])),
+            None => (pair, None),
+        })
+}
+
+/// Replaces escapes of unreserved characters, which RFC 3261 19.1.4 calls equivalent to the
+/// characters themselves; reserved ones keep their escape.
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'%', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        let code = match (octet, after) {
+            (b'%', [high, low, ..]) => hex_pair(*high, *low),
+            _ => None,
+        };
+        match code {
+            Some(code) if code.is_ascii_alphanumeric() || MARK.contains(&code) => {
+                out.push(code);
+                rest = &after[2..];
+            }
+            Some(_) => {
+                out.push(b'%');
+                out.extend(after[..2].iter().map(u8::to_ascii_uppercase));
+                rest = &after[2..];
+            }
+            None => out.push(octet),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
+}
+
+fn same_text(one: &[u8], other: &[u8], fold_case: bool) -> bool {
+    if fold_case {
+        one.eq_ignore_ascii_case(other)
+    } else {
+        one == other
+    }
+}
+
+fn same_escaped(one: Option<&[u8]>, other: Option<&[u8]>, fold_case: bool) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => same_text(&unescaped(one), &unescaped(other), fold_case),
+        _ => false,
+    }
+}
+
+/// RFC 5954 4.1: IPv6 references compare as addresses, not as text.
+fn same_host(one: &[u8], other: &[u8]) -> bool {
+    let address = |host: &[u8]| {
+        let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+        std::str::from_utf8(inner)
+            .ok()?
+            .parse::<std::net::Ipv6Addr>()
+            .ok()
+    };
+    match (address(one), address(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
+}
+
+/// Returns the scheme of any URI, `None` when `text` does not start with one.
+#[must_use]
+pub fn scheme(text: &[u8]) -> Option<&[u8]> {
+    let scheme = &text[..memchr(b':', text)?];
+    (is_token(scheme) && scheme[0].is_ascii_alphabetic()).then_some(scheme)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Writes SIP requests and responses field by field into a caller's buffer.
+//!
+//! The plain, slow way: the load generator answers with it, and it is the oracle that the compiled
+//! template (`template.rs`) must agree with, padding aside.
+
+use super::header::HeaderName;
+use super::message::{Message, StartLine};
+use super::status::Status;
+use super::template::{SirSpec, Slots, TemplateError};
+use super::via::BRANCH_COOKIE;
+use crate::writer::{Overflow, Writer};
+
+/// Writes the response to `request` and returns its length.
+///
+/// RFC 3261 8.2.6.2: From, Call-ID, CSeq and every Via are copied, To gets `to_tag` unless it has
+/// a tag or `to_tag` is empty. `extra` fields follow as given; the body is empty. Fails when `out`
+/// is too small.
+pub fn response(
+    out: &mut [u8],
+    request: &Message<'_>,
+    status: Status,
+    to_tag: &[u8],
+    extra: &[(&[u8], &[u8])],
+) -> Result<usize, Overflow> {
+    let mut writer = Writer::new(out);
+    writer.put(b"SIP/2.0 ")?;
+    writer.put_decimal(u32::from(status.code))?;
+    writer.put(b" ")?;
+    writer.put(status.reason.as_bytes())?;
+    writer.put(b"\r\n")?;
+    if request.repeats(HeaderName::Via) {
+        for via in request.values(HeaderName::Via) {
+            field(&mut writer, b"Via: ", via)?;
+        }
+    } else {
+        field(
+            &mut writer,
+            b"Via: ",
+            request.header(HeaderName::Via).unwrap_or(b""),
+        )?;
+    }
+    field(&mut writer, b"From: ", request.from().unwrap_or(b""))?;
+    writer.put(b"To: ")?;
+    writer.put(request.to().unwrap_or(b""))?;
+    if !to_tag.is_empty() && request.to_tag().is_none() {
+        writer.put(b";tag=")?;
+        writer.put(to_tag)?;
+    }
+    field(
+        &mut writer,
+        b"\r\nCall-ID: ",
+        request.call_id().unwrap_or(b""),
+    )?;
+    field(
+        &mut writer,
+        b"CSeq: ",
+        request.header(HeaderName::CSeq).unwrap_or(b""),
+    )?;
+    for (name, value) in extra {
+        writer.put(name)?;
+        field(&mut writer, b": ", value)?;
+    }
+    writer.put(b"Content-Length: 0\r\n\r\n")?;
+    Ok(writer.len())
+}
+
+fn field(writer: &mut Writer<'_>, name: &[u8], value: &[u8]) -> Result<(), Overflow> {
+    writer.put(name)?;
+    writer.put(value)?;
+    writer.put(b"\r\n")
+}
+
+/// Writes a request: the start line and header fields as given, Content-Length, the body.
+///
+/// Fails when `out` is too small.
+pub fn request(
+    out: &mut [u8],
+    line: StartLine<'_>,
+    fields: &[(&[u8], &[u8])],
+    body: &[u8],
+) -> Result<usize, Overflow> {
+    let mut writer = Writer::new(out);
+    match line {
+        StartLine::Request { method, uri } => {
+            writer.put(method.name())?;
+            writer.put(b" ")?;
+            writer.put(uri)?;
+            writer.put(b" SIP/2.0\r\n")?;
+        }
+        StartLine::Status { code, reason } => {
+            writer.put(b"SIP/2.0 ")?;
+            writer.put_decimal(u32::from(code))?;
+            writer.put(b" ")?;
+            field(&mut writer, b"", reason)?;
+        }
+    }
+    for (name, value) in fields {
+        writer.put(name)?;
+        field(&mut writer, b": ", value)?;
+    }
+    writer.put(b"Content-Length: ")?;
+    writer.put_decimal(u32::try_from(body.len()).map_err(|_| Overflow)?)?;
+    writer.put(b"\r\n\r\n")?;
+    writer.put(body)?;
+    Ok(writer.len())
+}
+
+/// Writes the SIR that `slots` describe, without padding, and returns its length.
+///
+/// Fails as [`super::Template::compile`] does, and with `TooLong` when `out` is too small.
+pub fn sir_request(
+    out: &mut [u8],
+    spec: &SirSpec<'_>,
+    slots: &Slots<'_>,
+) -> Result<usize, TemplateError> {
+    use super::message::Method;
+    let aor = [slots.aor_prefix, slots.aor_user, slots.aor_suffix].concat();
+    let mut uri = aor.clone();
+    if spec.routed && !slots.device.is_empty() {
+        uri.extend_from_slice(b";gr=");
+        uri.extend_from_slice(slots.device);
+    }
+    let via = [
+        b"SIP/2.0/UDP ",
+        spec.sent_by.as_bytes(),
+        b";branch=",
+        BRANCH_COOKIE,
+        &slots.branch,
+    ]
+    .concat();
+    let from = [
+        b"<",
+        spec.from.as_bytes(),
+        b">;tag=",
+        spec.from_tag.as_bytes(),
+    ]
+    .concat();
+    let to = [b"<", &aor[..], b">"].concat();
+    let accept = format!(
+        "*;+g.oma.pusheventapp=\"{}\";require;explicit",
+        spec.application
+    );
+    let application = format!("x-wap-application:{}", spec.application);
+    let mut fields: Vec<(&[u8], &[u8])> = vec![
+        (b"Max-Forwards", b"70"),
+        (b"Via", &via),
+        (b"From", &from),
+        (b"To", &to),
+        (b"Call-ID", &slots.branch),
+        (b"CSeq", b"1 MESSAGE"),
+        (b"Accept-Contact", accept.as_bytes()),
+        (b"X-Wap-Application-Id", application.as_bytes()),
+    ];
+    let expires = spec.expires_s.map(|seconds| seconds.to_string());
+    if let Some(seconds) = &expires {
+        fields.push((b"Expires", seconds.as_bytes()));
+    }
+    fields.push((b"Content-Type", b"application/vnd.wap.sia"));
+    let body = spec.body(slots.device, &slots.token)?;
+    let line = StartLine::Request {
+        method: Method::Message,
+        uri: &uri,
+    };
+    request(out, line, &fields, &body).map_err(|Overflow| TemplateError::TooLong)
+}
