@@ -136,7 +136,7 @@ impl<'a> Params<'a> {
     /// Returns the first parameter called `name` (case does not matter).
     #[must_use]
     pub fn find(mut self, name: &[u8]) -> Option<Param<'a>> {
-        self.find(|param| param.name.eq_ignore_ascii_case(name))
+        Iterator::find(&mut self, |param| param.name.eq_ignore_ascii_case(name))
     }
 }
 
