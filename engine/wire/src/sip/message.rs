@@ -5,7 +5,7 @@
 //! should act on the message is [`super::screen`]'s question. Header values stay as received and
 //! are read when asked for.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::header::{HeaderName, KNOWN_COUNT};
 use super::token::{address_params, decimal, is_token, is_white, leading_decimal, trim};
@@ -33,7 +33,7 @@ pub enum ParseError {
     /// The first line is neither a request line nor a status line.
     #[error("malformed start line; drop the message")]
     StartLine,
-    /// A header line without colon, with a name that is no token, or a bare LF.
+    /// A header line without colon, with a name that is no token, or a bare CR or LF.
     #[error("malformed header line; refuse the message")]
     HeaderLine,
     /// More than [`HEADERS_MAX`] header fields.
@@ -190,6 +190,19 @@ struct Line {
     next: usize,
 }
 
+/// Returns the length of the line that `octets` starts with, its CRLF not counted.
+///
+/// A CR or LF alone is `fault`: other readers may take it for a line end.
+#[inline]
+fn line_len(octets: &[u8], fault: ParseError) -> Result<usize, ParseError> {
+    let len = memchr2(b'\r', b'\n', octets).ok_or(ParseError::Unterminated)?;
+    if octets[len..].starts_with(b"\r\n") {
+        Ok(len)
+    } else {
+        Err(fault)
+    }
+}
+
 impl<'a> Message<'a> {
     /// Parses one UDP datagram.
     ///
@@ -228,11 +241,7 @@ impl<'a> Message<'a> {
     /// Reads the start line at `start`.
     #[inline]
     fn start(datagram: &'a [u8], start: usize) -> Result<Message<'a>, ParseError> {
-        let length = memchr(b'\n', &datagram[start..]).ok_or(ParseError::StartLine)?;
-        let end = start + length.checked_sub(1).ok_or(ParseError::StartLine)?;
-        if datagram[end] != b'\r' {
-            return Err(ParseError::StartLine);
-        }
+        let end = start + line_len(&datagram[start..], ParseError::StartLine)?;
         let line = &datagram[start..end];
         let mut message = Message {
             datagram,
@@ -310,23 +319,15 @@ impl<'a> Message<'a> {
     #[inline]
     fn line(datagram: &[u8], at: usize) -> Result<Option<Line>, ParseError> {
         let rest = datagram.get(at..).ok_or(ParseError::Unterminated)?;
-        let feed = memchr(b'\n', rest).ok_or(ParseError::Unterminated)?;
-        if feed == 0 || rest[feed - 1] != b'\r' {
-            return Err(ParseError::HeaderLine);
-        }
-        let mut end = feed - 1;
+        let mut end = line_len(rest, ParseError::HeaderLine)?;
         if end == 0 {
             return Ok(None);
         }
-        let mut next = feed + 1;
+        let mut next = end + 2;
         // RFC 3261 7.3.1: a line that starts with white space continues the one before.
         while let Some(b' ' | b'\t') = rest.get(next) {
-            let feed = memchr(b'\n', &rest[next..]).ok_or(ParseError::Unterminated)?;
-            if rest[next + feed - 1] != b'\r' {
-                return Err(ParseError::HeaderLine);
-            }
-            end = next + feed - 1;
-            next += feed + 1;
+            end = next + line_len(&rest[next..], ParseError::HeaderLine)?;
+            next = end + 2;
         }
         let colon = memchr(b':', &rest[..end]).ok_or(ParseError::HeaderLine)?;
         let mut name_end = colon;

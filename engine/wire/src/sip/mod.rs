@@ -3,6 +3,7 @@
 //! Transactions, timers and routing live in `engine/dispatch`; this module knows neither time nor
 //! sockets. docs/sip.md lists what is implemented and what is not.
 
+pub mod address;
 pub mod header;
 pub mod message;
 pub mod screen;
@@ -13,9 +14,10 @@ pub mod uri;
 pub mod via;
 pub mod write;
 
+pub use address::Address;
 pub use header::HeaderName;
 pub use message::{CSeq, Message, Method, ParseError, StartLine};
-pub use screen::{Transport, Verdict, screen};
+pub use screen::{DropReason, Role, Transport, Verdict, screen, screen_as};
 pub use status::Status;
 pub use template::{DevicePosition, LengthClass, SirSpec, Slots, Template, TemplateError};
 pub use uri::SipUri;

@@ -46,6 +46,17 @@ pub fn trim(mut octets: &[u8]) -> &[u8] {
     octets
 }
 
+/// Cuts white space off the front.
+#[inline]
+#[must_use]
+pub fn trim_start(octets: &[u8]) -> &[u8] {
+    let start = octets
+        .iter()
+        .position(|&octet| !is_white(octet))
+        .unwrap_or(octets.len());
+    &octets[start..]
+}
+
 /// Reads decimal digits only; `None` when empty, not digits, or above `u32::MAX`.
 #[must_use]
 pub fn decimal(octets: &[u8]) -> Option<u32> {
@@ -169,6 +180,43 @@ impl<'a> Iterator for Params<'a> {
             },
         })
     }
+}
+
+/// Checks `;name=value` parameters against the grammar and returns what follows them: nothing, or
+/// the comma that ends the value they belong to. `None` when they are malformed.
+///
+/// A value is a quoted string or octets of tokens and hosts, IPv6 addresses with or without
+/// brackets (RFC 5118 4.5).
+#[must_use]
+pub fn strict_params(octets: &[u8]) -> Option<&[u8]> {
+    let mut rest = trim_start(octets);
+    while let [b';', after @ ..] = rest {
+        rest = trim_start(after);
+        let name = rest
+            .iter()
+            .take_while(|&&octet| is_token_octet(octet))
+            .count();
+        if name == 0 {
+            return None;
+        }
+        rest = trim_start(&rest[name..]);
+        let [b'=', after @ ..] = rest else {
+            continue;
+        };
+        rest = trim_start(after);
+        let value = match quoted_len(rest) {
+            Some(len) => len,
+            None => {
+                let fits = |octet: &&u8| is_token_octet(**octet) || b"[]:".contains(octet);
+                rest.iter().take_while(fits).count()
+            }
+        };
+        if value == 0 {
+            return None;
+        }
+        rest = trim_start(&rest[value..]);
+    }
+    (rest.is_empty() || rest[0] == b',').then_some(rest)
 }
 
 /// Returns the parameters that follow the address of a From, To or Contact value.

@@ -4,10 +4,11 @@
 //! No resolution, no tel URIs beyond their scheme.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use memchr::{memchr, memchr2};
 
-use super::token::{decimal, is_token};
+use super::token::decimal;
 use crate::writer::{Overflow, Writer};
 
 /// A borrowed view of a SIP or SIPS URI.
@@ -71,9 +72,8 @@ fn is_escaped_text(octets: &[u8], extra: &[u8]) -> bool {
 /// Tells whether `host` is a host name, an IPv4 address or an IPv6 reference.
 #[must_use]
 pub fn is_host(host: &[u8]) -> bool {
-    if let [b'[', inner @ .., b']'] = host {
-        let text = std::str::from_utf8(inner).unwrap_or("");
-        return text.parse::<std::net::Ipv6Addr>().is_ok();
+    if host.first() == Some(&b'[') {
+        return ipv6_reference(host).is_some();
     }
     let label_octet = |&octet: &u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
     let name = host.strip_suffix(b".").unwrap_or(host);
@@ -287,16 +287,20 @@ fn same_escaped(one: Option<&[u8]>, other: Option<&[u8]>, fold_case: bool) -> bo
     }
 }
 
+/// Reads an IPv6 address in brackets.
+///
+/// RFC 5118 4.10: the grammar of RFC 3261 yields three colons before an IPv4 part; they count as two.
+fn ipv6_reference(host: &[u8]) -> Option<Ipv6Addr> {
+    let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let text = std::str::from_utf8(inner).ok()?;
+    text.parse()
+        .ok()
+        .or_else(|| text.replacen(":::", "::", 1).parse().ok())
+}
+
 /// RFC 5954 4.1: IPv6 references compare as addresses, not as text.
 fn same_host(one: &[u8], other: &[u8]) -> bool {
-    let address = |host: &[u8]| {
-        let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
-        std::str::from_utf8(inner)
-            .ok()?
-            .parse::<std::net::Ipv6Addr>()
-            .ok()
-    };
-    match (address(one), address(other)) {
+    match (ipv6_reference(one), ipv6_reference(other)) {
         (Some(one), Some(other)) => one == other,
         _ => one.eq_ignore_ascii_case(other),
     }
@@ -306,7 +310,9 @@ fn same_host(one: &[u8], other: &[u8]) -> bool {
 #[must_use]
 pub fn scheme(text: &[u8]) -> Option<&[u8]> {
     let scheme = &text[..memchr(b':', text)?];
-    (is_token(scheme) && scheme[0].is_ascii_alphabetic()).then_some(scheme)
+    let fits = |octet: &u8| octet.is_ascii_alphanumeric() || b"+-.".contains(octet);
+    let starts = scheme.first().is_some_and(u8::is_ascii_alphabetic);
+    (starts && scheme.iter().all(fits)).then_some(scheme)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use memchr::memchr;
 
-use super::token::{Params, find_unquoted, is_token, is_white, trim};
+use super::token::{Params, find_unquoted, is_token, is_white, strict_params, trim, trim_start};
+use super::uri::is_host;
 
 /// RFC 3261 8.1.1.7: every branch of a compliant element starts with this.
 pub const BRANCH_COOKIE: &[u8] = b"z9hG4bK";
@@ -60,6 +61,38 @@ impl<'a> Via<'a> {
         }
         let end = rest.iter().position(|&octet| is_white(octet))?;
         is_token(&rest[..end]).then(|| rest.split_at(end))
+    }
+
+    /// Tells whether every value of a Via header field follows the grammar and names a host.
+    ///
+    /// A branch of the cookie alone is malformed: it identifies no transaction (RFC 4475 3.2.1).
+    #[must_use]
+    pub fn is_list(list: &[u8]) -> bool {
+        let mut rest = list;
+        loop {
+            match Via::split(rest) {
+                Some((_, [])) => return true,
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+    }
+
+    /// Splits the first value off a comma-separated list, strictly; `None` when it is malformed.
+    #[must_use]
+    pub fn split(list: &'a [u8]) -> Option<(Via<'a>, &'a [u8])> {
+        let text = trim_start(list);
+        let via = Via::parse(text)?;
+        let (host, port) = via.host_port();
+        if !is_host(host) || port == Some(0) || via.branch == Some(BRANCH_COOKIE) {
+            return None;
+        }
+        let after = strict_params(&text[find_unquoted(text, b';', b',')..])?;
+        match after {
+            [b',', next @ ..] if !trim(next).is_empty() => Some((via, next)),
+            [] => Some((via, after)),
+            _ => None,
+        }
     }
 
     /// Returns the branch behind the cookie, when the branch has the cookie.
