@@ -107,7 +107,7 @@ impl Bearer {
 }
 
 /// One device as stored: 32 bytes, two to a cache line.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Device {
     pub(crate) id: [u8; 16],

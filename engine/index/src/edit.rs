@@ -134,7 +134,7 @@ impl Index {
 
     /// Inserts or overwrites devices that own nothing outside themselves (packed id, no IPv6
     /// contact, known next hop), all of one identity: the bulk path of loaders.
-    pub fn insert_plain(
+    pub(crate) fn insert_plain(
         &mut self,
         identity: Identity,
         devices: &[Device],
@@ -162,7 +162,7 @@ impl Index {
 
     /// Starts loading the bucket of an identity that is about to be inserted or looked up.
     #[inline]
-    pub fn prefetch(&self, identity: Identity) {
+    pub(crate) fn prefetch(&self, identity: Identity) {
         self.directory
             .prefetch(self.directory.address(self.hash_of(identity)));
     }

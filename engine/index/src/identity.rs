@@ -148,6 +148,18 @@ fn pack_digits(text: &[u8], start: usize, end: usize) -> Option<u64> {
     Some(key | (count as u64) << 60)
 }
 
+/// The packed key of a number of at most 15 digits, without leading zeros.
+#[inline]
+pub(crate) fn pack_number(number: u64) -> u64 {
+    let (mut rest, mut key, mut count) = (number, 0u64, 0u64);
+    while count < DIGITS_MAX as u64 && (rest > 0 || count == 0) {
+        key |= (rest % 10) << (4 * count);
+        rest /= 10;
+        count += 1;
+    }
+    key | count << 60
+}
+
 /// Eight octets below 16 to eight nibbles.
 #[inline]
 fn squeeze(octets: u64) -> u32 {
@@ -158,7 +170,7 @@ fn squeeze(octets: u64) -> u32 {
 
 /// Eight nibbles to eight octets.
 #[inline]
-fn spread(nibbles: u32) -> u64 {
+pub(crate) fn spread(nibbles: u32) -> u64 {
     let quads = (u64::from(nibbles) | u64::from(nibbles) << 16) & 0x0000_ffff_0000_ffff;
     let pairs = (quads | quads << 8) & 0x00ff_00ff_00ff_00ff;
     (pairs | pairs << 4) & 0x0f0f_0f0f_0f0f_0f0f

@@ -13,6 +13,7 @@ mod identity;
 mod index;
 mod memory;
 mod names;
+pub mod population;
 mod runs;
 mod texts;
 
