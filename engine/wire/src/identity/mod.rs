@@ -117,8 +117,9 @@ impl<'a> DeviceIdentity<'a> {
     /// A GRUU and the URN in its `gr` parameter are the same device.
     #[must_use]
     pub fn same_device(&self, other: &DeviceIdentity<'_>) -> bool {
-        if self.kind == DeviceKind::Uri && other.kind == DeviceKind::Uri {
-            return names::same_uri(self.text, other.text);
+        let is_sip = |kind| matches!(kind, DeviceKind::Uri | DeviceKind::Gruu);
+        if is_sip(self.kind) && self.kind == other.kind && names::same_uri(self.text, other.text) {
+            return true;
         }
         self.canonical() == other.canonical()
     }

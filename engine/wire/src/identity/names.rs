@@ -83,21 +83,25 @@ fn recognise_urn(text: &[u8]) -> Option<DeviceKind> {
         && namespace
             .iter()
             .all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
+    let name = &specific[..components_start(specific)];
+    // RFC 8141 2: a slash may follow, not lead; a question mark only opens a component.
+    let name_fits = !name.is_empty() && name[0] != b'/' && !name.contains(&b'?');
     let octets_fit = specific
         .iter()
         .all(|octet| !b"\"<>\\^`{|}[]".contains(octet));
-    (namespace_fits && !specific.is_empty() && octets_fit).then_some(DeviceKind::Urn)
+    (namespace_fits && name_fits && octets_fit).then_some(DeviceKind::Urn)
 }
 
 /// The canonical form of what does not pack.
 pub(super) fn canonical(kind: DeviceKind, text: &[u8]) -> Cow<'_, [u8]> {
     match kind {
         DeviceKind::Gruu => {
-            // The device part of a public GRUU; a temporary one has none but itself.
-            let gruu = SipUri::parse(text)
-                .and_then(|uri| uri.gruu())
-                .filter(|gr| !gr.is_empty());
-            Cow::Owned(gruu.unwrap_or(text).to_ascii_lowercase())
+            // The device part of a public GRUU, which compares without case; a temporary one has
+            // no device part but itself.
+            match SipUri::parse(text).and_then(|uri| uri.gruu()) {
+                Some(instance) if !instance.is_empty() => Cow::Owned(instance.to_ascii_lowercase()),
+                _ => Cow::Owned(canonical_uri(text)),
+            }
         }
         DeviceKind::Urn => Cow::Owned(canonical_urn(text)),
         DeviceKind::Uri => Cow::Owned(canonical_uri(text)),
@@ -113,15 +117,17 @@ pub(super) fn canonical(kind: DeviceKind, text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Returns where the r-, q- or f-component starts, or the length (RFC 8141 2.3).
+fn components_start(text: &[u8]) -> usize {
+    let opens = |pair: &[u8]| pair == b"?+" || pair == b"?=";
+    let query = text.windows(2).position(opens).unwrap_or(text.len());
+    memchr::memchr(b'#', text).unwrap_or(query).min(query)
+}
+
 /// RFC 8141 3.1: `urn` and the namespace fold case, percent escapes fold case, the rest does not;
 /// r-, q- and f-components do not count.
 pub(super) fn canonical_urn(text: &[u8]) -> Vec<u8> {
-    let end = text
-        .windows(2)
-        .position(|pair| pair == b"?+" || pair == b"?=")
-        .or_else(|| memchr::memchr(b'#', text))
-        .unwrap_or(text.len());
-    let text = &text[..end.min(memchr::memchr(b'#', text).unwrap_or(end))];
+    let text = &text[..components_start(text)];
     let mut out = text.to_vec();
     let namespace = memchr::memchr_iter(b':', text).nth(1).unwrap_or(text.len());
     out[..namespace].make_ascii_lowercase();

@@ -5,7 +5,7 @@ use super::names::{
     EPC_PREFIX, ESN_PREFIX, IMEI_PREFIX, MAC_PREFIX, MEID_PREFIX, SHA_256_128_PREFIX, UUID_PREFIX,
     canonical_urn, strip_hash_name, strip_prefix_fold,
 };
-use super::{DeviceKind, epc, imei};
+use super::{DeviceIdentity, DeviceKind, epc, imei};
 use crate::sip::uri::SipUri;
 use crate::writer::{Overflow, Writer};
 
@@ -37,7 +37,7 @@ impl PackedDevice {
         if let Some(bytes) = uuid(text) {
             return Some(Self::of(DeviceKind::Uuid, bytes));
         }
-        let kind = super::names::recognise(text)?;
+        let kind = DeviceIdentity::parse(text)?.kind;
         let bytes = match kind {
             DeviceKind::Uuid => uuid(text)?,
             DeviceKind::Gruu => uuid(SipUri::parse(text)?.gruu()?)?,

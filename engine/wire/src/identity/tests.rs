@@ -84,3 +84,115 @@ fn packs_and_writes_canonical_text() {
         );
     }
 }
+
+#[test]
+fn compares_by_the_rules_of_the_kind() {
+    const UUID: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+    let same = |one: &str, other: &str| {
+        let one = DeviceIdentity::parse(one.as_bytes()).expect(one);
+        let other = DeviceIdentity::parse(other.as_bytes()).expect(other);
+        assert_eq!(one.same_device(&other), other.same_device(&one));
+        one.same_device(&other)
+    };
+    // RFC 4122 3: hexadecimal digits are case-insensitive on input.
+    assert!(same(UUID, "URN:UUID:F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"));
+    // RFC 5627 3.1: the GRUU names the instance that its gr parameter names.
+    assert!(same(UUID, &format!("sip:callee@example.com;gr={UUID}")));
+    assert!(!same("sip:a@h;gr=x1", "sip:a@h;gr=x2"));
+    assert!(same("sip:tgruu.7h@h;gr", "sip:tgruu.7h@H;gr"));
+    assert!(!same("sip:tgruu.7h@h;gr", "sip:tgruu.7H@h;gr"));
+    // RFC 7254 4.2.5: vers=0 counts as absent; svn does not.
+    let imei = "urn:gsma:imei:90420156-025763-0";
+    assert!(same(imei, "urn:GSMA:imei:90420156-025763-0;vers=0"));
+    assert!(!same(imei, "urn:gsma:imei:90420156-025763-0;svn=42"));
+    // RFC 3261 19.1.4 for SIP, RFC 3986 6.2.2 for other URIs.
+    assert!(same("sip:Al@EXAMPLE.com", "sip:Al@example.com;x=y"));
+    assert!(!same("sip:Al@example.com", "sip:al@example.com"));
+    assert!(same(
+        "HTTP://Device.Example/a%2Fb",
+        "http://device.example/a%2fb"
+    ));
+    assert!(!same("http://device.example/a", "http://device.example/A"));
+    // RFC 8141 3.2.
+    assert!(same(
+        "urn:example:a123,z456",
+        "URN:EXAMPLE:a123,z456?+abc#789"
+    ));
+    assert!(same("urn:example:a123%2Cz456", "urn:example:a123%2cz456"));
+    assert!(!same("urn:example:a123,z456", "urn:example:A123,z456"));
+    assert!(!same("urn:example:a123,z456", "urn:example:a123%2Cz456"));
+    assert!(!same(
+        "urn:epc:id:sgtin:0614141.112345.400",
+        "urn:epc:id:sgtin:061414.1112345.400"
+    ));
+    assert!(same(
+        "urn:3gpp2:meid:A04B0D56-02A7E3",
+        "urn:3gpp2:meid:a04b0d56-02a7e3"
+    ));
+    assert!(same("00-24-BE-80-4F-F1", "urn:dev:mac:0024BEFFFE804FF1"));
+    let hash = "f4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk";
+    assert!(same(
+        &format!("ni:///sha-256;{hash}"),
+        &format!("NI:///sha-256%3b{hash}")
+    ));
+}
+
+#[test]
+fn refuses_what_is_no_identity() {
+    for text in [
+        "",
+        "x",
+        "urn:uuid:f81d4fae",
+        "urn:uuid:g81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "urn:gsma:imei:9042015-6025763-0",
+        "urn:gsma:imei:90420156-025763-0;vers=1",
+        "urn:gsma:imei:90420156-025763-0;vers=0;svn=01",
+        "urn:dev:mac:0024be804ff1",
+        "urn:3gpp2:meid:A04B0D5602A7E3",
+        "urn:3gpp2:esn:123",
+        "urn:epc:id:sgtin",
+        "urn:x:y",
+        "urn:example:",
+        "urn:gsma:#x",
+        "urn:-a:b",
+        "ni:///sha-256;AAAA",
+        "ni:///md5;AAAA",
+        "sip:",
+        "tel:",
+        "00:24:be:80:4f",
+        "tel:a b",
+        "tel:\r\nX: y",
+        "1tel:+1",
+    ] {
+        assert!(DeviceIdentity::parse(text.as_bytes()).is_none(), "{text}");
+        assert_eq!(PackedDevice::pack(text.as_bytes()), None, "{text}");
+    }
+    assert!(DeviceIdentity::parse(&[b'a'; DEVICE_TEXT_MAX + 1]).is_none());
+}
+
+#[test]
+fn what_does_not_fit_stays_text() {
+    for text in [
+        "urn:example:longer-than-fifteen",
+        "https://device.example/very/long/name",
+        "ni:///sha-256;f4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk",
+        "urn:epc:id:sgtin:0614141.112345.0400",
+        "urn:epc:id:giai:0614141.ABC",
+        "sip:a@h;gr",
+        "sip:tgruu.7h@h;gr",
+        "sip:a@h;gr=xyz",
+    ] {
+        assert!(DeviceIdentity::parse(text.as_bytes()).is_some(), "{text}");
+        assert_eq!(PackedDevice::pack(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
+fn kinds_have_stable_numbers_and_names() {
+    for (number, kind) in DeviceKind::ALL.into_iter().enumerate() {
+        assert_eq!(kind as usize, number);
+        assert_eq!(DeviceKind::of(number as u8), Some(kind));
+    }
+    assert_eq!(DeviceKind::of(9), None);
+    assert_eq!(DeviceKind::Fingerprint.name(), "fingerprint");
+}
