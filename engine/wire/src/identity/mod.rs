@@ -3,15 +3,17 @@
 //!
 //! The text form written here may stand in a URI parameter, in a header and in a SIR body: it is
 //! the URN, letters lower case where case does not matter, `;` escaped as `%3B` because it would
-//! end a URI parameter. An IMEI is personal data: `obfuscate` makes the form that may be sent.
+//! end a URI parameter. An IMEI is personal data: [`obfuscate_imei`] makes the form that may be sent.
 //! No registry of devices, no proof that an identity is genuine.
 
 mod epc;
+mod hashed;
 mod hex;
 mod imei;
 mod names;
 mod packed;
 
+pub use hashed::{obfuscate_imei, pseudo_esn};
 pub use packed::PackedDevice;
 
 use std::borrow::Cow;
@@ -101,7 +103,10 @@ impl<'a> DeviceIdentity<'a> {
         Some(DeviceIdentity { kind, text })
     }
 
-    /// Returns the canonical text: what two equal identities have in common.
+    /// Returns the canonical text: letters folded where their case does not matter.
+    ///
+    /// Equal texts mean the same device; SIP URIs may be the same with different texts, ask
+    /// [`DeviceIdentity::same_device`].
     #[must_use]
     pub fn canonical(&self) -> Cow<'a, [u8]> {
         if let Some(packed) = PackedDevice::pack(self.text) {

@@ -15,6 +15,9 @@ const INLINE_MAX: usize = 15;
 /// Length of a UUID URN.
 const UUID_URN_LEN: usize = 45;
 
+/// Octets of a MEID.
+pub(super) const MEID_LEN: usize = 7;
+
 /// Marks a MEID among the identities of kind ESN.
 const MEID_MARK: u8 = 1;
 
@@ -114,7 +117,7 @@ impl PackedDevice {
                 writer.put(EPC_PREFIX)?;
                 epc::write(bytes, writer)
             }
-            DeviceKind::Esn if bytes[15] == MEID_MARK => {
+            DeviceKind::Esn if is_meid(bytes) => {
                 writer.put(MEID_PREFIX)?;
                 writer.put(&digits[..8])?;
                 writer.put(b"-")?;
@@ -210,6 +213,11 @@ pub(super) fn mac(text: &[u8]) -> Option<[u8; 16]> {
     octets.next().is_none().then_some(out)
 }
 
+/// Tells whether what [`esn`] read is a MEID.
+pub(super) fn is_meid(bytes: &[u8; 16]) -> bool {
+    bytes[15] == MEID_MARK
+}
+
 /// Reads an ESN of eight digits or a MEID of eight and six.
 pub(super) fn esn(text: &[u8]) -> Option<[u8; 16]> {
     let mut out = [0u8; 16];
@@ -220,7 +228,7 @@ pub(super) fn esn(text: &[u8]) -> Option<[u8; 16]> {
     let digits = strip_prefix_fold(text, MEID_PREFIX)?;
     let (manufacturer, serial) = digits.split_at_checked(8)?;
     out[..4].copy_from_slice(&hex::octets::<4>(manufacturer)?);
-    out[4..7].copy_from_slice(&hex::octets::<3>(serial.strip_prefix(b"-")?)?);
+    out[4..MEID_LEN].copy_from_slice(&hex::octets::<3>(serial.strip_prefix(b"-")?)?);
     out[15] = MEID_MARK;
     Some(out)
 }
