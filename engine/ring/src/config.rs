@@ -13,6 +13,9 @@ pub const SEGMENTS_MAX: usize = 128;
 /// Octets that one UDP datagram or one train may carry over IPv4 (65,535 less IP and UDP headers).
 pub const TRAIN_BYTES_MAX: usize = 65_507;
 
+/// Octets of one slab: the longest train over IPv4 or IPv6, and no more than the kernel could take.
+pub const SLAB_BYTES_MAX: usize = 65_536;
+
 /// Datagrams of `send_many` that one slab may carry: as many as a train has segments, so that a
 /// slab filled for one mode also serves the other.
 pub const DATAGRAMS_PER_SLAB_MAX: usize = SEGMENTS_MAX;
@@ -92,7 +95,7 @@ pub struct PortConfig {
     pub sockets: Vec<SocketConfig>,
     /// Send slabs, 1 to `SLABS_MAX`.
     pub slab_count: u32,
-    /// Octets of one slab, 1 to `TRAIN_BYTES_MAX`.
+    /// Octets of one slab, 1 to `SLAB_BYTES_MAX`.
     pub slab_bytes: u32,
     /// Receive buffers of 64 KiB shared by all sockets, 1 to `RECEIVE_BUFFERS_MAX`; few stay warm.
     pub receive_buffer_count: u32,
@@ -129,7 +132,7 @@ impl PortConfig {
         };
         bound("sockets", self.sockets.len(), SOCKETS_MAX)?;
         bound("slab_count", self.slab_count as usize, SLABS_MAX as usize)?;
-        bound("slab_bytes", self.slab_bytes as usize, TRAIN_BYTES_MAX)?;
+        bound("slab_bytes", self.slab_bytes as usize, SLAB_BYTES_MAX)?;
         let buffers = self.receive_buffer_count as usize;
         bound(
             "receive_buffer_count",
@@ -216,9 +219,9 @@ pub enum Notice {
         /// Octets granted.
         granted: u32,
     },
-    /// Huge pages: which kind backs the memory, when it is not the reserved pool.
+    /// The memory does not lie on reserved huge pages; transparent ones serve as well once they are had.
     #[error(
-        "{what}: {pages:?} pages instead of reserved huge pages; set vm.nr_hugepages to at least {huge_pages_wanted}"
+        "{what} lie on {pages}; for reserved huge pages set vm.nr_hugepages to at least {huge_pages_wanted}"
     )]
     HugePages {
         /// What the memory is for.
@@ -239,9 +242,9 @@ pub enum Notice {
     /// Zero-copy sends are not to be had and the copying path took over.
     #[error("zero-copy sends are missing ({0}); the copying path takes over")]
     ZeroCopyMissing(&'static str),
-    /// Registered buffers were refused and plain zero-copy sends took over.
+    /// Sends out of registered buffers were refused and plain zero-copy sends took over.
     #[error(
-        "registering slabs was refused (errno {0}); raise RLIMIT_MEMLOCK; plain zero-copy takes over"
+        "sends out of registered slabs are refused (errno {0}); ENOMEM (12): raise RLIMIT_MEMLOCK; EINVAL (22): Linux 6.15 or newer has them; plain zero-copy takes over"
     )]
     FixedBuffersMissing(i32),
 }

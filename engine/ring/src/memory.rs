@@ -3,6 +3,7 @@
 //! and commits them step by step, so that growth never moves or copies what is already there.
 //! Deliberately no allocator: nothing here is freed piecemeal. Called by `port` at start-up only.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::ptr::{self, NonNull};
@@ -22,6 +23,16 @@ pub enum Pages {
     Transparent,
     /// Base pages of 4 KiB.
     Base,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pages::Reserved => "reserved huge pages",
+            Pages::Transparent => "transparent huge pages",
+            Pages::Base => "base pages of 4 KiB",
+        })
+    }
 }
 
 /// One anonymous private mapping, zeroed at birth, unmapped on drop.
@@ -77,7 +88,9 @@ impl Mapping {
         let advised = unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
         if advised == 0 && transparent_allowed() {
             mapping.populate();
-            mapping.pages = Pages::Transparent;
+            if huge_bytes_at(base.as_ptr() as usize) > 0 {
+                mapping.pages = Pages::Transparent;
+            }
         }
         Ok(mapping)
     }
@@ -240,6 +253,27 @@ pub(crate) fn transparent_allowed() -> bool {
         .is_ok_and(|text| text.contains("[madvise]") || text.contains("[always]"))
 }
 
+/// Octets on transparent huge pages in the mapping that holds `address` (proc_pid_smaps(5)).
+fn huge_bytes_at(address: usize) -> usize {
+    let Ok(text) = fs::read_to_string("/proc/self/smaps") else {
+        return 0;
+    };
+    let holds = |line: &str| {
+        let (start, rest) = line.split_once('-')?;
+        let (end, _) = rest.split_once(' ')?;
+        let start = usize::from_str_radix(start, 16).ok()?;
+        let end = usize::from_str_radix(end, 16).ok()?;
+        Some((start..end).contains(&address))
+    };
+    let kibibytes = text
+        .lines()
+        .skip_while(|line| holds(line) != Some(true))
+        .find_map(|line| line.strip_prefix("AnonHugePages:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|number| number.trim().parse::<usize>().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +291,14 @@ mod tests {
                 !huge || !transparent_allowed()
             );
         }
+    }
+
+    #[test]
+    fn transparent_pages_are_claimed_only_when_they_are_had() {
+        let mapping = Mapping::new(4 * HUGE_PAGE_BYTES, true).unwrap();
+        let huge_bytes = huge_bytes_at(mapping.as_ptr() as usize);
+        assert_eq!(mapping.as_ptr() as usize % HUGE_PAGE_BYTES, 0);
+        assert_eq!(mapping.pages() == Pages::Transparent, huge_bytes > 0);
     }
 
     #[test]

@@ -14,9 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::arrival::{self, Received, Unreadable};
-use crate::config::{
-    Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig, TRAIN_BYTES_MAX,
-};
+use crate::config::{Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig};
 use crate::counters::Counters;
 use crate::envelope::Direction;
 use crate::memory::{HUGE_PAGE_BYTES, Mapping, Pages};
@@ -131,6 +129,13 @@ enum Driver {
 }
 
 /// Sockets, slabs and receive buffers of one thread; see the crate root for who owns what when.
+///
+/// A port cannot leave the thread that opened it:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(sirocco_ring::Port::open(&sirocco_ring::PortConfig::new(vec![])).unwrap());
+/// ```
 #[derive(Debug)]
 pub struct Port {
     driver: ManuallyDrop<Driver>,
@@ -246,7 +251,6 @@ impl Port {
             usize::from(train.socket) < self.sockets.len(),
             "no such socket"
         );
-        debug_assert!(train.length as usize <= TRAIN_BYTES_MAX);
         let single = u32::from(train.segment) == train.length;
         let segment = if single { 0 } else { train.segment };
         let direction = Direction {
@@ -370,7 +374,8 @@ impl Drop for Port {
             // SAFETY: dropped once, here, after the driver; no operation of the kernel is left.
             unsafe { ManuallyDrop::drop(&mut self.store) };
         }
-        // Otherwise the memory is left mapped for ever: the kernel may still read or write it.
+        // Otherwise slabs, envelopes and receive buffers stay mapped for ever: the kernel may still
+        // read or write them. (It has pinned the pages of the provided buffer ring at registration.)
     }
 }
 

@@ -86,7 +86,7 @@ impl Uring {
         store: &Store,
         notices: &mut Vec<Notice>,
     ) -> Result<Uring, UringMissing> {
-        let ring = build(config)?;
+        let ring = probe::ring(SUBMISSIONS_MAX, completions(config))?;
         probe::operations(&ring)?;
         let descriptors: Vec<RawFd> = sockets.iter().map(Socket::descriptor).collect();
         let failed = |step| {
@@ -136,12 +136,43 @@ impl Uring {
             self.send_path = SendPath::Copy;
             return;
         }
-        if self.send_path == SendPath::ZeroCopyFixed
-            && let Err(error) = self.register_slabs(store)
-        {
-            let errno = error.raw_os_error().unwrap_or(0);
-            notices.push(Notice::FixedBuffersMissing(errno));
-            self.send_path = SendPath::ZeroCopy;
+        if self.send_path == SendPath::ZeroCopyFixed {
+            let registered = self
+                .register_slabs(store)
+                .and_then(|()| self.try_fixed_send());
+            if let Err(error) = registered {
+                let errno = error.raw_os_error().unwrap_or(0);
+                notices.push(Notice::FixedBuffersMissing(errno));
+                self.send_path = SendPath::ZeroCopy;
+            }
+        }
+    }
+
+    /// Asks for a fixed send by a socket that does not exist: a kernel that knows such sends looks
+    /// for the socket (EBADF), an older one refuses the flag first (EINVAL).
+    fn try_fixed_send(&mut self) -> io::Result<()> {
+        let nowhere = Fixed(u32::MAX >> 1);
+        let ioprio = SEND_ZC_REPORT_USAGE | RECVSEND_FIXED_BUF;
+        let header: *const libc::msghdr = &raw const *self.receive_header;
+        let entry = opcode::SendMsgZc::new(nowhere, header)
+            .ioprio(ioprio)
+            .build();
+        let entry = with_buffer_index(entry, 0).user_data(user_data(KIND_CANCEL, 0));
+        self.push_or_submit(&entry)?;
+        let mut errno = 0;
+        while self.outstanding > 0 {
+            self.ring.submit_and_wait(1)?;
+            for completion in self.ring.completion() {
+                if !cqueue::notif(completion.flags()) {
+                    errno = completion.result().saturating_neg();
+                }
+                self.outstanding -= u32::from(!cqueue::more(completion.flags()));
+            }
+        }
+        if errno == libc::EBADF {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(errno))
         }
     }
 
@@ -431,34 +462,15 @@ fn reap_receive(
     }
 }
 
-fn build(config: &PortConfig) -> Result<IoUring, UringMissing> {
-    // Four completions for each submission, and room for everything that may complete at once:
-    // all slabs (a zero-copy send completes twice), all buffers, the end of every receive.
+/// Completion entries: four for each submission, and room for everything that may complete at once:
+/// all slabs (a zero-copy send completes twice), all buffers, the end of every receive.
+fn completions(config: &PortConfig) -> u32 {
     let sockets = config.sockets.len() as u32;
     let at_once = config.slab_count * 2 + config.receive_buffer_count + sockets * 2;
-    let completions = at_once
+    at_once
         .max(SUBMISSIONS_MAX * 4)
         .next_power_of_two()
-        .min(COMPLETIONS_MAX);
-    let mut builder = IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_cqsize(completions)
-        .dontfork();
-    // NO_SQARRAY spares a cache line per submission and is younger (Linux 6.6) than all else.
-    let built = builder.clone().setup_no_sqarray().build(SUBMISSIONS_MAX);
-    let ring = match built {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(SUBMISSIONS_MAX),
-        built => built,
-    };
-    let ring = ring.map_err(|error| probe::setup_failure(&error))?;
-    if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-        return Err(UringMissing::Flags(0));
-    }
-    Ok(ring)
+        .min(COMPLETIONS_MAX)
 }
 
 /// Sets `buf_index` (octets 40 and 41 of an entry, linux/io_uring.h), for which the crate's SendMsgZc

@@ -1,7 +1,7 @@
 //! Two ports over loopback, on both backends: what is sent arrives whole, in order, from and to the
 //! right addresses, and costs the system calls it should.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::rig::{BACKENDS, PATIENCE, Rig, fill_segments, port, read_all};
 use sirocco_ring::{Backend, Datagram, PortConfig, SocketConfig, Train, Wait};
@@ -114,5 +114,42 @@ fn many_targets_are_reached_and_answers_leave_from_the_address_asked() {
             answers,
             [(SocketAddr::from((local, port_number)), b"ok".to_vec())]
         );
+    }
+}
+
+#[test]
+fn trains_travel_over_ipv6_from_the_source_asked() {
+    for backend in BACKENDS {
+        let mut config = crate::rig::small(backend);
+        let mut socket = SocketConfig::new(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+        socket.packet_info = true;
+        config.sockets = vec![socket];
+        let mut rig = Rig {
+            left: port(&config),
+            right: port(&config),
+        };
+        let number = rig.right.local_address(0).port();
+        let target = SocketAddr::from((Ipv6Addr::LOCALHOST, number));
+        let slab = rig.left.take_slab().unwrap();
+        rig.left.slab_mut(&slab)[..900].fill(6);
+        let source = IpAddr::from(Ipv6Addr::LOCALHOST);
+        rig.left.send(
+            slab,
+            Train {
+                source: Some(source),
+                ..train(target, 900, 300)
+            },
+        );
+        rig.left.turn(Wait::No).unwrap();
+        let mut datagrams = 0;
+        while datagrams < 3 {
+            rig.right.turn(Wait::Until(PATIENCE)).unwrap();
+            let told = rig.right.receive(8, |received| {
+                assert_eq!((received.local, received.peer.ip()), (Some(source), source));
+                assert_eq!(received.bytes.len() % 300, 0);
+                datagrams += received.datagram_count();
+            });
+            assert!(told > 0, "{backend:?}: nothing came");
+        }
     }
 }

@@ -1,6 +1,22 @@
 //! The port against the kernel, over loopback, on both backends. One binary, a module per theme.
 
 #![allow(missing_docs)]
+// A helper of a test may give up as a test may.
+#![allow(clippy::unwrap_used)]
+// The seccomp filter of `fallback` is a system call with a pointer.
+#![allow(unsafe_code)]
 
+mod closing;
+mod cost;
+mod errors;
+mod fallback;
+mod flood;
 mod loopback;
 mod rig;
+mod waiting;
+mod zero_copy;
+
+/// Counts allocations, so that `cost` can hold them at none.
+#[global_allocator]
+static ALLOCATOR: sirocco_ring::allocation::Counting<std::alloc::System> =
+    sirocco_ring::allocation::Counting(std::alloc::System);

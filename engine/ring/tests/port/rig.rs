@@ -20,7 +20,7 @@ pub fn small(backend: Backend) -> PortConfig {
 }
 
 pub fn port(config: &PortConfig) -> Port {
-    let port = Port::open(config).expect("loopback has free ports");
+    let port = Port::open(config).unwrap();
     assert!(config.backend == Backend::Auto || port.backend() == config.backend);
     port
 }
@@ -49,7 +49,7 @@ pub fn reports(port: &mut Port, count: usize) -> Vec<Sent> {
     port.sent(|sent| reports.push(sent));
     while reports.len() < count {
         let before = reports.len();
-        port.turn(Wait::Until(PATIENCE)).expect("a turn");
+        port.turn(Wait::Until(PATIENCE)).unwrap();
         port.sent(|sent| reports.push(sent));
         assert!(reports.len() > before, "a report is missing");
     }
@@ -61,7 +61,7 @@ pub fn read_all(port: &mut Port, count: usize) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     while datagrams.len() < count {
         let before = datagrams.len();
-        port.turn(Wait::Until(PATIENCE)).expect("a turn");
+        port.turn(Wait::Until(PATIENCE)).unwrap();
         port.receive(usize::MAX, |received| {
             datagrams.extend(received.datagrams().map(<[u8]>::to_vec));
         });

@@ -1,0 +1,127 @@
+//! Where io_uring is refused, as by a container's filter, the port says so and works all the same.
+
+use std::thread;
+
+use sirocco_ring::{Backend, Notice, OpenError, Port, probe};
+
+use crate::rig::{Rig, fill_segments, read_all, small};
+
+/// Number of io_uring_setup on every architecture that Rust's Linux targets share it with.
+const IO_URING_SETUP: u32 = 425;
+
+/// Denies io_uring_setup to the calling thread for the rest of its life, as Docker's filter does.
+fn deny_io_uring() {
+    let statement = |code: u32, yes: u8, no: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: yes,
+        jf: no,
+        k,
+    };
+    let mut filter = [
+        // Load the system call's number, the first word of struct seccomp_data.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            1,
+            IO_URING_SETUP,
+        ),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: takes integers only; binds the calling thread.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0);
+    let mode = libc::SECCOMP_MODE_FILTER;
+    // SAFETY: `program` and the filter it points to live over the call; the kernel copies both.
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+    assert_eq!(result, 0);
+}
+
+/// Runs `test` on a thread of its own that may not set up io_uring.
+fn without_io_uring(test: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(move || {
+        deny_io_uring();
+        test();
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn auto_falls_back_says_so_and_still_moves_trains() {
+    without_io_uring(|| {
+        let mut rig = Rig::new(Backend::Auto);
+        assert_eq!(rig.left.backend(), Backend::Mmsg);
+        let said = rig
+            .left
+            .limits()
+            .iter()
+            .find(|notice| matches!(notice, Notice::UringMissing(_)));
+        let said = said.expect("a notice of the fallback").to_string();
+        assert!(
+            said.contains("seccomp") && said.contains("take over"),
+            "{said}"
+        );
+
+        let slab = rig.left.take_slab().unwrap();
+        fill_segments(&mut rig.left.slab_mut(&slab)[..1000], 100, 4);
+        let target = rig.right.local_address(0);
+        let train = sirocco_ring::Train {
+            socket: 0,
+            target,
+            source: None,
+            length: 1000,
+            segment: 100,
+            tag: 0,
+        };
+        rig.left.send(slab, train);
+        rig.reports(1);
+        let mut wanted = vec![0; 1000];
+        fill_segments(&mut wanted, 100, 4);
+        assert_eq!(read_all(&mut rig.right, 10).concat(), wanted);
+    });
+}
+
+#[test]
+fn demanded_io_uring_fails_with_what_to_do() {
+    without_io_uring(|| {
+        let error = Port::open(&small(Backend::Uring)).unwrap_err();
+        assert!(matches!(error, OpenError::Uring(_)));
+        let text = error.to_string();
+        assert!(
+            text.contains("io_uring_setup is refused (errno 1)"),
+            "{text}"
+        );
+        assert!(
+            text.contains("allow io_uring_setup") && text.contains("mmsg"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn the_report_names_what_is_missing() {
+    without_io_uring(|| {
+        let report = probe::report();
+        let missing: Vec<_> = report.missing().map(|finding| finding.feature).collect();
+        assert!(missing.contains(&"io_uring"), "{report}");
+    });
+}
+
+#[test]
+fn auto_takes_io_uring_where_it_is_to_be_had() {
+    let had = probe::report()
+        .missing()
+        .all(|finding| finding.feature != "io_uring");
+    let rig = Rig::new(Backend::Auto);
+    assert_eq!(rig.left.backend() == Backend::Uring, had);
+}
