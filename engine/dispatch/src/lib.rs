@@ -1,1 +1,33 @@
-//! Under construction.
+//! The dispatch engine: orders in, SIRs out, answers in, a ledger that balances.
+//!
+//! One worker owns one shard. The shard (`shard`) is sans-I/O and decides what happens; the worker
+//! (`worker`) holds the clock and the ring and decides when. The way of a SIR: `intake` hands out the
+//! identities of `order`s, `shard::select` looks them up and picks devices, `transaction` opens a slot,
+//! `branch` names it, `templates` and `train` render and send it, `wheel` retransmits it,
+//! `shard::answer` ends it and `ledger` books it. It opens no listener for orders and reads no command
+//! line: `bench` does.
+
+#![forbid(unsafe_code)]
+
+pub mod branch;
+pub mod config;
+pub mod intake;
+pub mod ledger;
+pub mod live;
+pub mod load;
+pub mod next_hop;
+pub mod order;
+pub mod outcome;
+pub mod outlet;
+pub mod pending;
+pub mod report;
+pub mod shard;
+pub mod templates;
+pub mod token;
+pub mod train;
+pub mod transaction;
+pub mod wheel;
+pub mod worker;
+
+#[cfg(test)]
+mod testing;

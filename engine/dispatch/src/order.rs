@@ -1,0 +1,278 @@
+//! Orders: what a push initiator asks, as JSON from outside and ready for the worker inside.
+//!
+//! One JSON object orders SIRs for one identity, a list of identities, a file of millions of them or
+//! everybody. Reading it (and its file) happens on a control thread; the worker gets an [`Order`] that
+//! needs no further parsing but the packing of identities. It looks nothing up.
+
+use crate::load::Load;
+use serde::{Deserialize, Serialize};
+use sirocco_wire::identity::PackedDevice;
+use std::path::PathBuf;
+
+/// Octets of an identity list that one order may bring: about 40 million identities.
+pub const LIST_BYTES_MAX: u64 = 1 << 30;
+/// Devices that one selector may name; an identity rarely binds more.
+pub const SELECTED_DEVICES_MAX: usize = 64;
+/// Longest order name in octets.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Addressing mode of an order (design: the session part of the other modes is not built yet).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// One SIR to each wanted device, routed by its device identity (patent embodiments 1 and 2).
+    #[default]
+    Targeted,
+    /// One SIR to each device of the identity, each with an outcome of its own.
+    FanOut,
+}
+
+/// Which order goes first when several are active.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// PAP's default.
+    #[default]
+    Medium,
+    /// When nothing else waits.
+    Low,
+}
+
+/// Whom an order is for, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipients {
+    /// One user identity.
+    Identity(String),
+    /// Several user identities.
+    Identities(Vec<String>),
+    /// A file with one user identity a line; `#` begins a comment line.
+    File(PathBuf),
+    /// `true`: every identity of the index.
+    Everybody(bool),
+}
+
+/// Which devices of an identity are wanted, as JSON; what is left out does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct SelectRequest {
+    /// Device identities, in any of the nine kinds; compared as their kind's rules say.
+    pub devices: Vec<String>,
+    /// Capability bits that must all be set.
+    pub capability: u8,
+    /// Least preference, 0 to 15, that the user gave the device.
+    pub preference: u8,
+    /// Subscription bits that must all be set.
+    pub subscription: u8,
+    /// Only devices that are registered as connected.
+    pub connected: bool,
+}
+
+/// An order as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OrderRequest {
+    /// Name for reports, chosen by the initiator.
+    pub order: String,
+    /// Addressing mode; `targeted` if left out.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whom it is for.
+    pub to: Recipients,
+    /// Which devices are wanted.
+    #[serde(default)]
+    pub select: SelectRequest,
+    /// Milliseconds from acceptance after which nothing more is sent.
+    pub deadline_ms: Option<u64>,
+    /// Priority; `medium` if left out.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Application to be addressed on the device; `push.sia` if left out.
+    pub application: Option<String>,
+}
+
+/// Why an order is refused; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Not JSON, or not an order.
+    #[error("the order is not understood: {0}; see docs/operations.md for its fields")]
+    Syntax(#[from] serde_json::Error),
+    /// A field outside its bounds.
+    #[error("order {order:?}: {fault}")]
+    Field {
+        /// Name of the order.
+        order: String,
+        /// What is wrong and what is possible.
+        fault: String,
+    },
+    /// The identity file cannot be read.
+    #[error("order {order:?}: cannot read {path}: {error}; give a readable file with one identity a line", path = path.display())]
+    File {
+        /// Name of the order.
+        order: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// The devices that an order wants, ready to compare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Packed device identities; empty = any.
+    pub devices: Vec<PackedDevice>,
+    /// Capability bits that must all be set.
+    pub capability: u8,
+    /// Least preference of the device.
+    pub preference: u8,
+    /// Subscription bits that must all be set.
+    pub subscription: u8,
+    /// Only connected devices.
+    pub connected: bool,
+    /// Nothing above restricts.
+    pub wants_all: bool,
+}
+
+/// Whom an order is for, ready for the worker.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// User identities as text, one a line.
+    List(Vec<u8>),
+    /// Every identity of the index.
+    Everybody,
+    /// Identities in the order and at the times that a load schedule says.
+    Load(Load),
+}
+
+/// An order, ready for the worker.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Name for reports.
+    pub name: String,
+    /// Addressing mode.
+    pub mode: Mode,
+    /// Whom it is for.
+    pub audience: Audience,
+    /// Which devices are wanted.
+    pub selector: Selector,
+    /// Nanoseconds from acceptance after which nothing more is sent.
+    pub deadline_ns: Option<u64>,
+    /// Which order goes first.
+    pub priority: Priority,
+    /// Application to be addressed on the device.
+    pub application: String,
+}
+
+impl Order {
+    /// Reads one JSON object and whatever file it names.
+    ///
+    /// # Errors
+    /// [`OrderError`] says which field is wrong; nothing of the order has been accepted then.
+    pub fn read(json: &str) -> Result<Self, OrderError> {
+        let request: OrderRequest = serde_json::from_str(json)?;
+        request.check()?;
+        let selector = request.selector()?;
+        let audience = request.audience()?;
+        Ok(Self {
+            name: request.order,
+            mode: request.mode,
+            audience,
+            selector,
+            deadline_ns: request.deadline_ms.map(|ms| ms.saturating_mul(1_000_000)),
+            priority: request.priority,
+            application: request.application.unwrap_or_else(|| "push.sia".to_owned()),
+        })
+    }
+}
+
+impl OrderRequest {
+    fn fault<T>(&self, fault: impl Into<String>) -> Result<T, OrderError> {
+        Err(OrderError::Field {
+            order: self.order.clone(),
+            fault: fault.into(),
+        })
+    }
+
+    fn check(&self) -> Result<(), OrderError> {
+        if self.order.is_empty() || self.order.len() > NAME_BYTES_MAX {
+            return self.fault(format!(
+                "the name has to be 1 to {NAME_BYTES_MAX} octets long"
+            ));
+        }
+        if self.select.devices.len() > SELECTED_DEVICES_MAX {
+            return self.fault(format!(
+                "select.devices names at most {SELECTED_DEVICES_MAX}"
+            ));
+        }
+        if self.mode == Mode::FanOut && self.select != SelectRequest::default() {
+            return self
+                .fault("mode fan-out reaches all devices; leave select out or use targeted");
+        }
+        let application = self.application.as_deref().unwrap_or("push.sia").as_bytes();
+        let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_:+".contains(octet);
+        if application.is_empty() || application.len() > 64 || !application.iter().all(plain) {
+            return self.fault("application is 1 to 64 letters, digits or . - _ : +");
+        }
+        Ok(())
+    }
+
+    fn selector(&self) -> Result<Selector, OrderError> {
+        let mut devices = Vec::with_capacity(self.select.devices.len());
+        for text in &self.select.devices {
+            match PackedDevice::pack(text.as_bytes()) {
+                Some(packed) => devices.push(packed),
+                None => {
+                    return self.fault(format!(
+                        "{text:?} is no device identity that can be selected"
+                    ));
+                }
+            }
+        }
+        let SelectRequest {
+            capability,
+            preference,
+            subscription,
+            connected,
+            ..
+        } = self.select;
+        let wants_all = self.select == SelectRequest::default();
+        Ok(Selector {
+            devices,
+            capability,
+            preference,
+            subscription,
+            connected,
+            wants_all,
+        })
+    }
+
+    fn audience(&self) -> Result<Audience, OrderError> {
+        match &self.to {
+            Recipients::Identity(identity) => Ok(Audience::List(identity.clone().into_bytes())),
+            Recipients::Identities(identities) => {
+                Ok(Audience::List(identities.join("\n").into_bytes()))
+            }
+            Recipients::Everybody(true) => Ok(Audience::Everybody),
+            Recipients::Everybody(false) => self.fault("to.everybody is true or absent"),
+            Recipients::File(path) => self.file(path),
+        }
+    }
+
+    fn file(&self, path: &std::path::Path) -> Result<Audience, OrderError> {
+        let cannot = |error| OrderError::File {
+            order: self.order.clone(),
+            path: path.to_owned(),
+            error,
+        };
+        let length = std::fs::metadata(path).map_err(cannot)?.len();
+        if length > LIST_BYTES_MAX {
+            return self.fault(format!(
+                "its file has {length} octets; split it at {LIST_BYTES_MAX}"
+            ));
+        }
+        std::fs::read(path).map(Audience::List).map_err(cannot)
+    }
+}

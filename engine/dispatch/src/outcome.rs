@@ -1,0 +1,93 @@
+//! The outcome record: one fixed-size entry for each SIR that ended, for `--verify`.
+//!
+//! The bench holds it against the load generator's own record, SIR by SIR. Off by default: it renders
+//! each Request-URI a second time. No I/O here; the worker's owner writes it.
+
+use crate::branch::MAGIC_COOKIE;
+use crate::ledger::Outcome;
+use crate::templates::packed;
+use crate::transaction::Target;
+use siphasher::sip::SipHasher13;
+use sirocco_index::{DEVICE_TEXT_MAX, Index};
+use std::hash::Hasher;
+use std::io::{self, Write};
+
+/// The public key of both records' hashes: they are names, not secrets.
+pub const RECORD_KEY: [u64; 2] = [0x5352_4f43_434f_5352, 0x5649_4659_5649_4659];
+/// Octets of one entry.
+pub const ENTRY_BYTES: usize = 24;
+
+/// How one SIR ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// SipHash-1-3 of the Request-URI.
+    pub uri_hash: u64,
+    /// SipHash-1-3 of the whole branch value.
+    pub branch_hash: u64,
+    /// [`Outcome::code`].
+    pub outcome: u16,
+}
+
+/// The entries of one run.
+#[derive(Debug, Default)]
+pub struct OutcomeLog {
+    entries: Vec<Entry>,
+}
+
+impl OutcomeLog {
+    /// Adds the end of one SIR.
+    pub fn push(&mut self, index: &Index, target: &Target, branch: &[u8; 32], outcome: Outcome) {
+        let mut branch_hasher = hasher();
+        branch_hasher.write(&[MAGIC_COOKIE.as_slice(), branch].concat());
+        self.entries.push(Entry {
+            uri_hash: hash(&request_uri(index, target)),
+            branch_hash: branch_hasher.finish(),
+            outcome: outcome.code(),
+        });
+    }
+
+    /// The entries.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Writes all entries, little-endian, [`ENTRY_BYTES`] each.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        for entry in &self.entries {
+            out.write_all(&entry.uri_hash.to_le_bytes())?;
+            out.write_all(&entry.branch_hash.to_le_bytes())?;
+            out.write_all(&u64::from(entry.outcome).to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The record's hash of some octets.
+#[must_use]
+pub fn hash(octets: &[u8]) -> u64 {
+    let mut hasher = hasher();
+    hasher.write(octets);
+    hasher.finish()
+}
+
+fn hasher() -> SipHasher13 {
+    SipHasher13::new_with_keys(RECORD_KEY[0], RECORD_KEY[1])
+}
+
+/// The Request-URI of a SIR that is routed by its device identity.
+fn request_uri(index: &Index, target: &Target) -> Vec<u8> {
+    let mut digits = [0; 16];
+    let aor = index.unpack(target.identity(), &mut digits);
+    let mut urn = [0; DEVICE_TEXT_MAX];
+    let device = if target.device.has_text_id() {
+        index.device_id_text(&target.device)
+    } else {
+        let length = packed(&target.device).write_urn(&mut urn);
+        &urn[..length]
+    };
+    [aor.prefix, aor.user, aor.suffix, b";gr=", device].concat()
+}

@@ -1,0 +1,337 @@
+//! The outlet of a worker: a port with sockets, or the null sink.
+//!
+//! It carries slabs out and hands arrivals to the shard; it decides nothing. The two kinds differ in a
+//! branch a turn, not a branch a SIR.
+
+use crate::config::{EngineConfig, Sink};
+use crate::report::{Counts, EngineReport};
+use crate::shard::Shard;
+use crate::train::{Outbox, TRAIN_BYTES_MAX};
+use crate::worker::{EngineError, Ready};
+use sirocco_ring::{Backend, Datagram, Port, PortConfig, SendError, SendPath, Sent, Slab};
+use sirocco_ring::{SocketConfig, Train, Wait};
+use std::net::SocketAddr;
+
+/// Receives handled in one turn before sending goes on: about four full trains from 16 next hops.
+const RECEIVES_PER_TURN_MAX: usize = 64;
+/// Largest train that is counted by its size.
+const TRAIN_SIZE_MAX: usize = 128;
+
+/// Where a worker's slabs go.
+pub struct Outlet {
+    kind: Kind,
+    train_sizes: [u64; TRAIN_SIZE_MAX + 1],
+    sir_bytes: usize,
+    answer_bytes: usize,
+}
+
+enum Kind {
+    Wire {
+        port: Box<Port>,
+        datagrams: Vec<Datagram>,
+    },
+    Null(Null),
+}
+
+/// Ownership of a slab of either kind.
+pub enum Stall {
+    /// A slab of the port.
+    Port(Slab),
+    /// A slab of the null sink, by number.
+    Null(usize),
+}
+
+/// Slabs that go nowhere.
+struct Null {
+    slabs: Vec<Box<[u8]>>,
+    free: Vec<usize>,
+    sunk: Vec<usize>,
+    trains: u64,
+    datagrams: u64,
+}
+
+impl Outlet {
+    /// Opens the outlet that the settings name.
+    ///
+    /// # Errors
+    /// [`EngineError::Choice`] for an unknown backend or send path, [`EngineError::Port`] otherwise.
+    pub fn open(config: &EngineConfig) -> Result<Self, EngineError> {
+        let kind = match config.sink {
+            Sink::Null => Kind::Null(Null::new(config.slabs as usize)),
+            Sink::Wire => Kind::Wire {
+                port: Box::new(Port::open(&port_config(config)?)?),
+                datagrams: Vec::with_capacity(TRAIN_SIZE_MAX),
+            },
+        };
+        let train_sizes = [0; TRAIN_SIZE_MAX + 1];
+        Ok(Self {
+            kind,
+            train_sizes,
+            sir_bytes: 0,
+            answer_bytes: 0,
+        })
+    }
+
+    /// The address that answers come to; a placeholder for the null sink.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        match &self.kind {
+            Kind::Wire { port, .. } => port.local_address(0),
+            Kind::Null(_) => SocketAddr::from(([127, 0, 0, 1], 5060)),
+        }
+    }
+
+    /// What a started worker says of itself.
+    #[must_use]
+    pub fn introduce(&self) -> Ready {
+        match &self.kind {
+            Kind::Wire { port, .. } => Ready {
+                address: Some(port.local_address(0)),
+                waker: Some(port.wake_handle()),
+                backend: match port.backend() {
+                    Backend::Mmsg => "mmsg",
+                    _ => "uring",
+                },
+                notices: port.limits().iter().map(ToString::to_string).collect(),
+            },
+            Kind::Null(_) => Ready {
+                address: None,
+                waker: None,
+                backend: "null",
+                notices: Vec::new(),
+            },
+        }
+    }
+
+    /// Submits what was queued and reaps what has completed, in one system call at most.
+    ///
+    /// # Errors
+    /// What the kernel says of the ring itself; failed sends are reported by [`Outlet::settle`].
+    pub fn turn(&mut self, wait: Wait) -> std::io::Result<()> {
+        match &mut self.kind {
+            Kind::Wire { port, .. } => port.turn(wait),
+            Kind::Null(_) => {
+                if let Wait::Until(sleep) = wait {
+                    std::thread::sleep(sleep.min(std::time::Duration::from_millis(1)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands the shard what arrived and what has left.
+    pub fn settle(&mut self, now: u64, shard: &mut Shard) {
+        match &mut self.kind {
+            Kind::Wire { port, .. } => {
+                let answer_bytes = &mut self.answer_bytes;
+                port.receive(RECEIVES_PER_TURN_MAX, |received| {
+                    *answer_bytes = received.segment;
+                    shard.answer(now, received.bytes, received.segment);
+                });
+                port.sent(|sent| shard.sent(now, sent.tag as usize, is_fatal(&sent)));
+            }
+            Kind::Null(null) => {
+                for number in null.sunk.drain(..) {
+                    shard.sink(now, number);
+                    null.free.push(number);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing of this outlet's own is left to settle.
+    #[must_use]
+    pub fn can_sleep(&self) -> bool {
+        match &self.kind {
+            Kind::Wire { .. } => true,
+            Kind::Null(null) => null.sunk.is_empty(),
+        }
+    }
+
+    /// Adds this outlet's counters.
+    #[must_use]
+    pub fn count(&self, counts: Counts) -> Counts {
+        match &self.kind {
+            Kind::Wire { port, .. } => {
+                let counters = port.counters();
+                Counts {
+                    syscalls: counters.syscalls,
+                    submissions: counters.submissions,
+                    trains_sent: counters.trains_sent,
+                    datagrams_sent: counters.datagrams_sent,
+                    datagrams_received: counters.datagrams_received,
+                    receives: counters.trains_received,
+                    ..counts
+                }
+            }
+            Kind::Null(null) => Counts {
+                trains_sent: null.trains,
+                datagrams_sent: null.datagrams,
+                ..counts
+            },
+        }
+    }
+
+    /// Adds what this outlet knows to a report.
+    pub fn report(&self, report: &mut EngineReport) {
+        if let Kind::Wire { port, .. } = &self.kind {
+            report.sends_refused = port.counters().send_errors.total();
+            report.enobufs = port.counters().enobufs;
+        }
+        report.sir_bytes = self.sir_bytes;
+        report.answer_bytes = self.answer_bytes;
+        report.train_sizes = self.train_sizes.to_vec();
+    }
+
+    /// Begins to count train sizes anew.
+    pub fn reset_train_sizes(&mut self) {
+        self.train_sizes.fill(0);
+    }
+}
+
+/// Whether a refused send ends its transactions; want of memory is a loss that Timer E repairs.
+fn is_fatal(sent: &Sent) -> bool {
+    !matches!(
+        sent.result,
+        Ok(_) | Err(SendError::NoMemory(_) | SendError::Refused)
+    )
+}
+
+fn port_config(config: &EngineConfig) -> Result<PortConfig, EngineError> {
+    let choice = |setting, value: &str, choices| EngineError::Choice {
+        setting,
+        value: value.to_owned(),
+        choices,
+    };
+    let backend = match config.backend.as_str() {
+        "auto" => Backend::Auto,
+        "uring" => Backend::Uring,
+        "mmsg" => Backend::Mmsg,
+        other => return Err(choice("backend", other, "auto, uring, mmsg")),
+    };
+    let send_path = match config.send_path.as_str() {
+        "copy" => SendPath::Copy,
+        "zero-copy" => SendPath::ZeroCopy,
+        "zero-copy-fixed" => SendPath::ZeroCopyFixed,
+        other => {
+            return Err(choice(
+                "send-path",
+                other,
+                "copy, zero-copy, zero-copy-fixed",
+            ));
+        }
+    };
+    let socket = SocketConfig {
+        bind: config.bind,
+        packet_info: false,
+        receive_buffer_bytes: config.socket_buffer_bytes,
+        send_buffer_bytes: config.socket_buffer_bytes,
+    };
+    Ok(PortConfig {
+        slab_count: config.slabs,
+        receive_buffer_count: config.receive_buffers,
+        backend,
+        send_path,
+        ..PortConfig::new(vec![socket])
+    })
+}
+
+impl Outbox for Outlet {
+    type Slab = Stall;
+
+    #[inline]
+    fn take_slab(&mut self) -> Option<Stall> {
+        match &mut self.kind {
+            Kind::Wire { port, .. } => port.take_slab().map(Stall::Port),
+            Kind::Null(null) => null.free.pop().map(Stall::Null),
+        }
+    }
+
+    #[inline]
+    fn number(slab: &Stall) -> usize {
+        match slab {
+            Stall::Port(slab) => slab.index() as usize,
+            Stall::Null(number) => *number,
+        }
+    }
+
+    #[inline]
+    fn octets(&mut self, slab: &Stall) -> &mut [u8] {
+        match (&mut self.kind, slab) {
+            (Kind::Wire { port, .. }, Stall::Port(slab)) => port.slab_mut(slab),
+            (Kind::Null(null), Stall::Null(number)) => &mut null.slabs[*number],
+            _ => &mut [],
+        }
+    }
+
+    fn send_train(&mut self, slab: Stall, target: SocketAddr, length: usize, segment: usize) {
+        let tag = Self::number(&slab) as u64;
+        self.train_sizes[(length / segment).min(TRAIN_SIZE_MAX)] += 1;
+        self.sir_bytes = segment;
+        match (&mut self.kind, slab) {
+            (Kind::Wire { port, .. }, Stall::Port(slab)) => {
+                let (length, segment) = (length as u32, segment as u16);
+                port.send(
+                    slab,
+                    Train {
+                        socket: 0,
+                        target,
+                        source: None,
+                        length,
+                        segment,
+                        tag,
+                    },
+                );
+            }
+            (Kind::Null(null), Stall::Null(number)) => null.sink(number, length / segment),
+            _ => {}
+        }
+    }
+
+    fn send_each(&mut self, slab: Stall, targets: &[SocketAddr], segment: usize) {
+        let tag = Self::number(&slab) as u64;
+        self.train_sizes[1] += targets.len() as u64;
+        self.sir_bytes = segment;
+        match (&mut self.kind, slab) {
+            (Kind::Wire { port, datagrams }, Stall::Port(slab)) => {
+                datagrams.clear();
+                datagrams.extend(targets.iter().enumerate().map(|(place, &target)| Datagram {
+                    target,
+                    source: None,
+                    offset: (place * segment) as u32,
+                    length: segment as u16,
+                }));
+                port.send_many(slab, 0, datagrams, tag);
+            }
+            (Kind::Null(null), Stall::Null(number)) => null.sink(number, targets.len()),
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, slab: Stall) {
+        match (&mut self.kind, slab) {
+            (Kind::Wire { port, .. }, Stall::Port(slab)) => port.release(slab),
+            (Kind::Null(null), Stall::Null(number)) => null.free.push(number),
+            _ => {}
+        }
+    }
+}
+
+impl Null {
+    fn new(slabs: usize) -> Self {
+        let slab = || vec![0; TRAIN_BYTES_MAX].into_boxed_slice();
+        Self {
+            slabs: std::iter::repeat_with(slab).take(slabs).collect(),
+            free: (0..slabs).rev().collect(),
+            sunk: Vec::with_capacity(slabs),
+            trains: 0,
+            datagrams: 0,
+        }
+    }
+
+    fn sink(&mut self, number: usize, datagrams: usize) {
+        self.sunk.push(number);
+        self.trains += 1;
+        self.datagrams += datagrams as u64;
+    }
+}

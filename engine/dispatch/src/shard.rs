@@ -1,0 +1,333 @@
+//! The shard: all that one worker owns, and what happens to it.
+//!
+//! `(now, octets) -> outbox`: it is told the time, handed what arrived, and puts what is to be sent into
+//! an [`Outbox`]. No socket, no clock, no thread: the worker drives it over io_uring, the simulation over
+//! a seeded network, with the same code. The way of a SIR through it: `select` (orders to targets),
+//! `admit` (window, one pending SIR a URI), `depart` (render, send), `answer` or `fire` (its end).
+
+use crate::branch::{BranchKey, Handle};
+use crate::config::EngineConfig;
+use crate::intake::{Candidate, Intake, Summary};
+use crate::ledger::{Cause, Ledger, Outcome};
+use crate::next_hop::{Admission, Limits, NextHops, Waiting};
+use crate::order::{Mode, Order};
+use crate::outcome::OutcomeLog;
+use crate::pending::{Fingerprint, Pending};
+use crate::templates::{Content, Sender, SetsFull, Templates};
+use crate::token::TokenKey;
+use crate::train::Trains;
+use crate::transaction::{RETRIES_MAX, T1_NS, Target, Transaction, Transactions};
+use crate::wheel::Wheel;
+use bumpalo::Bump;
+use hdrhistogram::Histogram;
+use sirocco_index::{Index, Run};
+use sirocco_wire::sip::template::DevicePosition;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+mod answer;
+mod depart;
+mod drain;
+mod select;
+
+pub use drain::Remainder;
+
+/// Wheel ticks handled in one turn: half a second's worth, to catch up after a stall in few turns.
+const TICKS_PER_TURN_MAX: u32 = 100;
+/// Targets admitted in one turn: enough to fill a train to each of 16 next hops, few enough that
+/// answers wait for microseconds only.
+const TARGETS_PER_TURN_MAX: usize = 1_024;
+/// Longest latency told apart, in microseconds: Timer F and as much waiting again.
+const LATENCY_US_MAX: u64 = 64_000_000;
+
+/// Secrets of one shard, drawn at start.
+#[derive(Clone, Copy)]
+pub struct Keys {
+    /// Names branches.
+    pub branch: [u64; 2],
+    /// Signs tokens.
+    pub token: [u64; 2],
+    /// Fingerprints Request-URIs.
+    pub pending: [u64; 4],
+}
+
+/// Why an order is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Too many contents.
+    #[error(transparent)]
+    SetsFull(#[from] SetsFull),
+    /// Too many orders.
+    #[error(transparent)]
+    OrdersFull(#[from] crate::intake::OrdersFull),
+    /// The engine ends.
+    #[error("the engine drains and takes no more orders; send it to another one")]
+    Draining,
+}
+
+/// All state of one worker.
+pub struct Shard {
+    /// Who has which devices; changed only between turns.
+    pub index: Index,
+    /// The books.
+    pub ledger: Ledger,
+    /// Time from due to final response, in microseconds.
+    pub latency_us: Histogram<u64>,
+    /// Outcomes SIR by SIR, if they are recorded.
+    pub outcomes: Option<OutcomeLog>,
+    intake: Intake,
+    candidates: VecDeque<Candidate>,
+    batch: Vec<Candidate>,
+    runs: Vec<Run>,
+    scratch: Bump,
+    next_hops: NextHops,
+    held: Option<Waiting>,
+    pending: Pending,
+    deferred: HashMap<Fingerprint, VecDeque<Waiting>>,
+    deferred_count: usize,
+    resumed: VecDeque<Waiting>,
+    transactions: Transactions,
+    templates: Templates,
+    trains: Trains,
+    wheel: Wheel,
+    expired: Vec<Handle>,
+    /// Addresses of a departing train of direct devices.
+    addresses: Vec<SocketAddr>,
+    branch_key: BranchKey,
+    token_key: TokenKey,
+    /// Due times of the SIRs whose latency is recorded.
+    measured: Range<u64>,
+    in_window: usize,
+    window_total: usize,
+    retries_max: u8,
+    draining: bool,
+}
+
+impl Shard {
+    /// Builds a shard around an index; `epoch_s` is the Unix time at which `now` was 0.
+    #[must_use]
+    pub fn new(
+        config: &EngineConfig,
+        index: Index,
+        sender: Sender,
+        keys: &Keys,
+        (now, epoch_s): (u64, u64),
+    ) -> Self {
+        let limits = Limits {
+            window: config.window_per_next_hop,
+            window_direct: config.window_total,
+            backlog_per_hop: config.backlog_per_next_hop,
+            backlog_total: config.backlog_total,
+        };
+        let departure_ns = config.departure_us * 1_000;
+        Self {
+            next_hops: NextHops::new(index.next_hops().len(), limits),
+            index,
+            ledger: Ledger::default(),
+            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("fixed bounds"),
+            outcomes: config.record_outcomes.then(OutcomeLog::default),
+            intake: Intake::new(),
+            candidates: VecDeque::with_capacity(256),
+            batch: Vec::with_capacity(256),
+            runs: Vec::with_capacity(256),
+            scratch: Bump::with_capacity(16 << 10),
+            held: None,
+            pending: Pending::new(keys.pending, config.window_total),
+            deferred: HashMap::new(),
+            deferred_count: 0,
+            resumed: VecDeque::new(),
+            transactions: Transactions::new(config.transactions),
+            templates: Templates::new(sender),
+            trains: Trains::new(config.slabs as usize, config.train_segments, departure_ns),
+            wheel: Wheel::new(now, config.window_total * 16),
+            expired: Vec::with_capacity(65_536),
+            addresses: Vec::with_capacity(config.train_segments),
+            branch_key: BranchKey::new(keys.branch),
+            token_key: TokenKey::new(keys.token, epoch_s),
+            measured: 0..u64::MAX,
+            in_window: 0,
+            window_total: config.window_total,
+            retries_max: config.retries_max.min(RETRIES_MAX),
+            draining: false,
+        }
+    }
+
+    /// Takes an order.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing of the order is accepted then.
+    pub fn accept(&mut self, now: u64, order: Order) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        let seconds = |ns: u64| u32::try_from(ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+        let content = Content {
+            application: order.application.clone(),
+            routed: matches!(order.mode, Mode::Targeted | Mode::FanOut),
+            device_position: DevicePosition::None,
+            expires_s: order.deadline_ns.map(seconds),
+        };
+        let set = self.templates.enlist(content)?;
+        let accepted = self.intake.accept(now, order, set);
+        if accepted.is_err() {
+            self.templates.release(set);
+        }
+        accepted?;
+        Ok(())
+    }
+
+    /// Orders that have ended since the last call.
+    pub fn finished(&mut self, mut ended: impl FnMut(Summary)) {
+        for (set, summary) in self.intake.take_finished() {
+            self.templates.release(set);
+            ended(summary);
+        }
+    }
+
+    /// Units that are accepted and not settled, counted where they are and not from the books.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        let waiting = self.candidates.len()
+            + usize::from(self.held.is_some())
+            + self.deferred_count
+            + self.resumed.len()
+            + self.next_hops.backlogged();
+        (waiting + self.transactions.len()) as u64
+    }
+
+    /// Whether nothing is accepted that is not settled, and no order has more to hand out.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight() == 0 && self.intake.is_empty()
+    }
+
+    /// Identities that open-loop loads have due and could not hand out.
+    #[must_use]
+    pub fn behind(&self, now: u64) -> u64 {
+        self.intake.behind(now)
+    }
+
+    /// Records the latency of SIRs due from `now` on, and of no earlier ones.
+    pub fn measure_from(&mut self, now: u64) {
+        self.measured = now..u64::MAX;
+        self.latency_us.reset();
+    }
+
+    /// Records the latency of no SIR due from `now` on; those due before may still end.
+    pub fn measure_until(&mut self, now: u64) {
+        self.measured.end = now;
+    }
+
+    /// Ends every load where it stands; lists and walks go on.
+    pub fn stop_loads(&mut self) {
+        self.intake.stop_loads();
+    }
+
+    /// Open transactions.
+    #[must_use]
+    pub fn transactions_open(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// When the shard has to be called again though nothing arrives; `None` = never.
+    #[must_use]
+    pub fn next_due_ns(&self, now: u64) -> Option<u64> {
+        let may_select = self.may_select();
+        let orders = self.intake.next_due_ns(now).filter(|_| may_select);
+        let closed = (self.trains.waiting() > 0).then_some(now + T1_NS);
+        let times = [
+            orders,
+            closed,
+            self.trains.next_due_ns(),
+            self.wheel.next_due_ns(),
+            self.next_hops.next_opening_ns(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Makes room for next hops that the index has learnt since the start.
+    pub fn learn_next_hops(&mut self) {
+        self.next_hops.extend_to(self.index.next_hops().len());
+    }
+
+    /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F).
+    pub fn expire(&mut self, now: u64) {
+        self.next_hops.reopen(now);
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(now, TICKS_PER_TURN_MAX, &mut expired);
+        for handle in expired.drain(..) {
+            self.fire(now, handle);
+        }
+        self.expired = expired;
+    }
+
+    fn fire(&mut self, now: u64, handle: Handle) {
+        let Some(transaction) = self.transactions.find(handle) else {
+            return;
+        };
+        let Transaction { target, .. } = *transaction;
+        let (left, timed_out) = (transaction.leave_window(), transaction.timed_out(now));
+        let hop = target.device.next_hop;
+        if left {
+            // A SIR without an answer for T1 no longer fills the path: its place may go to another.
+            self.in_window -= 1;
+            self.next_hops.leave_window(hop, now, false);
+        }
+        if timed_out {
+            self.conclude(now, handle, Outcome::Failed(Cause::Timeout));
+        } else if self.intake.at(target.order).deadline_ns <= now {
+            self.conclude(now, handle, Outcome::Expired);
+        } else if self.next_hops.admission(hop, now) == Admission::Closed {
+            self.wheel.arm(now + T1_NS, handle);
+        } else {
+            self.board(now, &target, handle);
+        }
+    }
+
+    fn board(&mut self, now: u64, target: &Target, handle: Handle) {
+        let length = self.templates.at(target.template).template.len();
+        let number = target.device.next_hop;
+        let hop = self.next_hops.at(number);
+        self.trains
+            .board(now, (hop, number), (target.template, length), handle);
+    }
+
+    /// Ends a transaction that has been found, and its unit with it.
+    fn conclude(&mut self, now: u64, handle: Handle, outcome: Outcome) {
+        let ended = self.close(now, handle, outcome, false);
+        self.settle(ended.target.order, outcome);
+    }
+
+    /// Ends a transaction that has been found; its unit is the caller's to settle or to keep.
+    fn close(&mut self, now: u64, handle: Handle, outcome: Outcome, answered: bool) -> Transaction {
+        let mut ended = self.transactions.close(handle);
+        if ended.leave_window() {
+            self.in_window -= 1;
+            self.next_hops
+                .leave_window(ended.target.device.next_hop, now, answered);
+        }
+        let fingerprint = self
+            .pending
+            .fingerprint(ended.target.identity(), ended.target.device.packed_id());
+        self.pending.remove(fingerprint);
+        if self.measured.contains(&ended.target.due_ns) {
+            let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
+            self.latency_us.saturating_record(waited_us.max(1));
+        }
+        if let Some(outcomes) = &mut self.outcomes {
+            let branch = self.branch_key.name(handle);
+            outcomes.push(&self.index, &ended.target, &branch, outcome);
+        }
+        if self.deferred_count > 0 {
+            self.resume(fingerprint);
+        }
+        ended
+    }
+
+    #[inline]
+    fn settle(&mut self, order: u16, outcome: Outcome) {
+        self.ledger.settle(outcome);
+        self.intake.settle(order, outcome);
+    }
+}

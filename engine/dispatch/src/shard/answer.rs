@@ -1,0 +1,132 @@
+//! Answers: a received datagram finds its transaction through the branch and ends it.
+
+use super::Shard;
+use crate::branch::{BranchFault, Handle};
+use crate::ledger::{Cause, Outcome};
+use crate::next_hop::Waiting;
+use crate::transaction::State;
+use sirocco_index::NEXT_HOP_DIRECT;
+use sirocco_wire::sip::header::HeaderName;
+use sirocco_wire::sip::message::{Message, Method};
+
+impl Shard {
+    /// Reads a received train: datagrams of `segment` octets each, the last may be shorter.
+    pub fn answer(&mut self, now: u64, octets: &[u8], segment: usize) {
+        for datagram in octets.chunks(segment.max(1)) {
+            self.answer_one(now, datagram);
+        }
+    }
+
+    #[inline]
+    fn answer_one(&mut self, now: u64, datagram: &[u8]) {
+        let Ok(message) = Message::parse(datagram) else {
+            self.ledger.stray.malformed += 1;
+            return;
+        };
+        let Some(status) = message.status_code() else {
+            self.ledger.stray.requests += 1;
+            return;
+        };
+        let Some(handle) = self.match_transaction(&message) else {
+            return;
+        };
+        match status {
+            100..200 => self.proceed(handle),
+            200..700 => self.finish(now, handle, status, &message),
+            _ => self.ledger.stray.bad_status += 1,
+        }
+    }
+
+    /// RFC 3261 17.1.3: the branch of the top Via and the method of CSeq name the transaction.
+    #[inline]
+    fn match_transaction(&mut self, message: &Message<'_>) -> Option<Handle> {
+        let stray = &mut self.ledger.stray;
+        let branch = message.top_via().and_then(|via| via.branch);
+        let (Some(branch), Some(cseq)) = (branch, message.cseq()) else {
+            stray.malformed += 1;
+            return None;
+        };
+        // RFC 3261 8.1.3.3: a response with more than one Via was not meant for this sender.
+        if message.repeats(HeaderName::Via) {
+            stray.foreign += 1;
+            return None;
+        }
+        let handle = match self.branch_key.recognise(branch) {
+            Ok(handle) => handle,
+            Err(fault) => {
+                match fault {
+                    BranchFault::Foreign => stray.foreign += 1,
+                    BranchFault::Forged => stray.forged += 1,
+                }
+                return None;
+            }
+        };
+        if cseq.method != Method::Message {
+            stray.other_method += 1;
+            return None;
+        }
+        let Some(transaction) = self.transactions.find(handle) else {
+            stray.late += 1;
+            return None;
+        };
+        if transaction.transmissions() == 0 {
+            // A name of ours that was never sent: nobody can know it but by replaying a wrapped one.
+            stray.late += 1;
+            return None;
+        }
+        Some(handle)
+    }
+
+    /// RFC 3261 17.1.2.2: a provisional response moves the transaction to Proceeding.
+    #[cold]
+    fn proceed(&mut self, handle: Handle) {
+        self.ledger.stray.provisional += 1;
+        if let Some(transaction) = self.transactions.find(handle) {
+            transaction.set_state(State::Proceeding);
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, now: u64, handle: Handle, status: u16, message: &Message<'_>) {
+        self.ledger.sirs_answered += 1;
+        let outcome = match status {
+            202 => Outcome::Stored,
+            200..300 => Outcome::Delivered,
+            _ => Outcome::Failed(Cause::Status(status)),
+        };
+        let retry_after = if status == 503 {
+            message.retry_after_seconds()
+        } else {
+            None
+        };
+        let ended = self.close(now, handle, outcome, true);
+        if let Some(seconds) = retry_after
+            && self.shun(
+                now,
+                Waiting {
+                    target: ended.target,
+                    retries: ended.retries(),
+                },
+                seconds,
+            )
+        {
+            return;
+        }
+        self.settle(ended.target.order, outcome);
+    }
+
+    /// RFC 3261 21.5.4: 503 with Retry-After closes its sender for that long. The target waits for the
+    /// opening if it has a retry left; `false` if it has failed.
+    #[cold]
+    fn shun(&mut self, now: u64, waiting: Waiting, seconds: u32) -> bool {
+        let hop = waiting.target.device.next_hop;
+        if hop == NEXT_HOP_DIRECT {
+            return false;
+        }
+        self.next_hops.close(hop, now, seconds);
+        let retries = waiting.retries + 1;
+        !self.draining
+            && retries <= self.retries_max
+            && self.next_hops.wait(hop, Waiting { retries, ..waiting })
+    }
+}

@@ -1,0 +1,147 @@
+//! Departure: a closed train is rendered into a slab and handed to the outbox.
+
+use super::Shard;
+use crate::branch::{BranchKey, Handle};
+use crate::ledger::{Cause, Outcome};
+use crate::templates::{Compiled, packed};
+use crate::token::TokenKey;
+use crate::train::Outbox;
+use crate::transaction::Target;
+use sirocco_index::{DEVICE_TEXT_MAX, Index, NEXT_HOP_DIRECT};
+use sirocco_wire::sip::template::Slots;
+
+impl Shard {
+    /// Closes the trains that are due and sends every closed one, as long as there are slabs.
+    pub fn depart<O: Outbox>(&mut self, now: u64, outbox: &mut O) {
+        self.trains.close_due(now, &mut self.next_hops);
+        while let Some(train) = self.trains.front() {
+            let (next_hop, template) = (train.next_hop, train.template);
+            let Some(slab) = outbox.take_slab() else {
+                return;
+            };
+            let number = O::number(&slab);
+            let mut aboard = self.trains.take_first();
+            let length = self.load(now, template, &mut aboard, (number, outbox.octets(&slab)));
+            if aboard.is_empty() {
+                outbox.release(slab);
+            } else if next_hop == NEXT_HOP_DIRECT {
+                outbox.send_each(slab, &self.addresses, length);
+            } else {
+                let target = self.index.next_hops()[usize::from(next_hop)];
+                outbox.send_train(slab, target, aboard.len() * length, length);
+            }
+            self.trains.note_departure(number, aboard);
+        }
+    }
+
+    /// Renders a train into slab `number`; those whose answer came while they waited stay behind.
+    ///
+    /// Returns the octets of one SIR.
+    fn load(
+        &mut self,
+        now: u64,
+        template: u16,
+        aboard: &mut Vec<Handle>,
+        (number, octets): (usize, &mut [u8]),
+    ) -> usize {
+        let rendering = Rendering {
+            compiled: self.templates.at(template),
+            index: &self.index,
+            branch_key: &self.branch_key,
+            token_key: &self.token_key,
+        };
+        let length = rendering.compiled.template.len();
+        if self.trains.fill(number, rendering.compiled.serial) {
+            for segment in octets.chunks_exact_mut(length) {
+                rendering.compiled.template.fill(segment);
+            }
+        }
+        self.addresses.clear();
+        let mut segments = octets.chunks_exact_mut(length);
+        let mut segment = segments.next();
+        let mut written = 0;
+        aboard.retain(|&handle| {
+            let Some(transaction) = self.transactions.find(handle) else {
+                return false;
+            };
+            let Some(place) = segment.as_deref_mut() else {
+                return false;
+            };
+            if transaction.target.device.next_hop == NEXT_HOP_DIRECT {
+                let Some(contact) = self.index.contact(&transaction.target.device) else {
+                    return false;
+                };
+                self.addresses.push(contact);
+            }
+            written += rendering.render(&transaction.target, handle, place);
+            segment = segments.next();
+            if transaction.transmissions() == 0 {
+                self.ledger.sirs_sent += 1;
+            } else {
+                self.ledger.retransmissions += 1;
+            }
+            let due = transaction.transmitted(now);
+            self.wheel.arm(due, handle);
+            true
+        });
+        self.ledger.bytes_written += written as u64;
+        length
+    }
+
+    /// The kernel is done with slab `number`. Where it refused, the SIRs aboard have failed.
+    ///
+    /// RFC 3261 17.1.4: a transport error ends the transaction.
+    pub fn sent(&mut self, now: u64, number: usize, refused: bool) {
+        if refused {
+            self.conclude_aboard(now, number, Outcome::Failed(Cause::Transport));
+        }
+    }
+
+    /// Counts everyone who left in slab `number` as answered 200, for the null sink.
+    pub fn sink(&mut self, now: u64, number: usize) {
+        self.ledger.sirs_answered += self.trains.manifest(number).len() as u64;
+        self.conclude_aboard(now, number, Outcome::Delivered);
+    }
+
+    fn conclude_aboard(&mut self, now: u64, number: usize, outcome: Outcome) {
+        for place in 0..self.trains.manifest(number).len() {
+            let handle = self.trains.manifest(number)[place];
+            if self.transactions.find(handle).is_some() {
+                self.conclude(now, handle, outcome);
+            }
+        }
+    }
+}
+
+/// What rendering reads.
+struct Rendering<'a> {
+    compiled: &'a Compiled,
+    index: &'a Index,
+    branch_key: &'a BranchKey,
+    token_key: &'a TokenKey,
+}
+
+impl Rendering<'_> {
+    /// Writes the slots of one SIR into a filled segment; returns the octets written.
+    #[inline]
+    fn render(&self, target: &Target, handle: Handle, segment: &mut [u8]) -> usize {
+        let mut digits = [0; 16];
+        let aor = self.index.unpack(target.identity(), &mut digits);
+        let mut urn = [0; DEVICE_TEXT_MAX];
+        let device = if target.device.has_text_id() {
+            self.index.device_id_text(&target.device)
+        } else {
+            let length = packed(&target.device).write_urn(&mut urn);
+            &urn[..length]
+        };
+        let slots = Slots {
+            aor_prefix: aor.prefix,
+            aor_user: aor.user,
+            aor_suffix: aor.suffix,
+            device,
+            branch: self.branch_key.name(handle),
+            token: self.token_key.token(target),
+        };
+        self.compiled.template.patch(segment, &slots)
+    }
+}

@@ -1,0 +1,222 @@
+//! Trains: SIRs to the same next hop that leave in one send.
+//!
+//! A train holds the handles of its SIRs, not their octets: they are rendered when the train departs,
+//! into a slab that is still warm from the one before. A slab is filled with the literal octets of its
+//! template once; after that a departure writes only slots. A train closes when it is full, when its
+//! next hop needs the place for another length class, or when its departure time comes.
+
+use crate::branch::Handle;
+use crate::next_hop::{NextHop, NextHops, OPEN_TRAINS_MAX};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// The number of no train.
+pub const NO_TRAIN: u32 = u32::MAX;
+/// Octets of one train: the largest UDP payload over IPv4.
+pub const TRAIN_BYTES_MAX: usize = 65_507;
+
+/// Where rendered octets go: sockets, nowhere, or a simulated network.
+pub trait Outbox {
+    /// Ownership of one send slab.
+    type Slab;
+    /// Takes a free slab; `None` while all are in flight.
+    fn take_slab(&mut self) -> Option<Self::Slab>;
+    /// The slab's number, below the number of slabs.
+    fn number(slab: &Self::Slab) -> usize;
+    /// The slab's octets.
+    fn octets(&mut self, slab: &Self::Slab) -> &mut [u8];
+    /// Sends the first `length` octets as datagrams of `segment` octets each to one address.
+    fn send_train(&mut self, slab: Self::Slab, target: SocketAddr, length: usize, segment: usize);
+    /// Sends datagrams of `segment` octets, one to each address.
+    fn send_each(&mut self, slab: Self::Slab, targets: &[SocketAddr], segment: usize);
+    /// Gives a slab back unused.
+    fn release(&mut self, slab: Self::Slab);
+}
+
+/// One train that has not departed.
+pub struct Train {
+    /// Where it goes.
+    pub next_hop: u16,
+    /// The template that all its SIRs share.
+    pub template: u16,
+    /// Who is aboard.
+    pub aboard: Vec<Handle>,
+    serial: u32,
+    is_open: bool,
+}
+
+/// All trains of one shard, and what is known of each slab.
+pub struct Trains {
+    pool: Vec<Train>,
+    free: Vec<u32>,
+    /// Open trains in the order of their opening; an entry whose serial is over is skipped.
+    opened: VecDeque<(u32, u32, u64)>,
+    /// Closed trains that wait for a slab.
+    closed: VecDeque<u32>,
+    /// Who left in each slab, until the kernel is done with it.
+    manifests: Vec<Vec<Handle>>,
+    /// Serial of the template that fills each slab.
+    filled: Vec<u64>,
+    departure_ns: u64,
+    segments_max: usize,
+}
+
+impl Trains {
+    /// Builds the yard for `slabs` slabs and trains of `segments_max` SIRs.
+    #[must_use]
+    pub fn new(slabs: usize, segments_max: usize, departure_ns: u64) -> Self {
+        Self {
+            pool: Vec::new(),
+            free: Vec::new(),
+            opened: VecDeque::with_capacity(1024),
+            closed: VecDeque::with_capacity(1024),
+            manifests: (0..slabs)
+                .map(|_| Vec::with_capacity(segments_max))
+                .collect(),
+            filled: vec![0; slabs],
+            departure_ns,
+            segments_max,
+        }
+    }
+
+    /// Puts a SIR aboard a train to next hop `number`; opens one if need be.
+    ///
+    /// `template` is the SIR's template and the octets of its renderings.
+    #[inline]
+    pub fn board(
+        &mut self,
+        now: u64,
+        (hop, number): (&mut NextHop, u16),
+        (template, length): (u16, usize),
+        handle: Handle,
+    ) {
+        let place = hop
+            .open_trains
+            .iter()
+            .position(|&train| train != NO_TRAIN && self.pool[train as usize].template == template);
+        let place = place.unwrap_or_else(|| self.open(now, hop, number, template));
+        let train = &mut self.pool[hop.open_trains[place] as usize];
+        train.aboard.push(handle);
+        if train.aboard.len() >= self.segments_max.min(TRAIN_BYTES_MAX / length) {
+            self.close(hop, place);
+        }
+    }
+
+    /// Closes every train whose departure time has come.
+    #[inline]
+    pub fn close_due(&mut self, now: u64, hops: &mut NextHops) {
+        while let Some(&(train, serial, opened_ns)) = self.opened.front() {
+            if opened_ns + self.departure_ns > now {
+                return;
+            }
+            self.opened.pop_front();
+            let due = &self.pool[train as usize];
+            if due.serial == serial && due.is_open {
+                let hop = hops.at(due.next_hop);
+                let place = hop.open_trains.iter().position(|&open| open == train);
+                self.close(hop, place.expect("an open train stands at its next hop"));
+            }
+        }
+    }
+
+    /// When the oldest open train departs.
+    #[must_use]
+    pub fn next_due_ns(&self) -> Option<u64> {
+        let current = |&&(train, serial, _): &&(u32, u32, u64)| {
+            let train = &self.pool[train as usize];
+            train.serial == serial && train.is_open
+        };
+        self.opened
+            .iter()
+            .find(current)
+            .map(|(_, _, opened_ns)| opened_ns + self.departure_ns)
+    }
+
+    /// Closed trains that wait for a slab.
+    #[inline]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// The first closed train, if any.
+    #[inline]
+    #[must_use]
+    pub fn front(&self) -> Option<&Train> {
+        self.closed.front().map(|&train| &self.pool[train as usize])
+    }
+
+    /// Whether slab `number` has to be filled with the template of `serial` first; notes that it is.
+    #[inline]
+    pub fn fill(&mut self, number: usize, serial: u64) -> bool {
+        std::mem::replace(&mut self.filled[number], serial) != serial
+    }
+
+    /// Frees the first closed train and returns who was aboard; give them back by `note_departure`.
+    #[inline]
+    pub fn take_first(&mut self) -> Vec<Handle> {
+        let Some(train) = self.closed.pop_front() else {
+            return Vec::new();
+        };
+        self.free.push(train);
+        std::mem::take(&mut self.pool[train as usize].aboard)
+    }
+
+    /// Notes who left in slab `number`, until [`Trains::manifest`] is asked for the slab's next use.
+    #[inline]
+    pub fn note_departure(&mut self, number: usize, aboard: Vec<Handle>) {
+        let spent = std::mem::replace(&mut self.manifests[number], aboard);
+        // The freed train gets the slab's old list: lists go round, none is allocated.
+        if let Some(&train) = self.free.last() {
+            self.pool[train as usize].aboard = spent;
+        }
+    }
+
+    /// Who left in slab `number`.
+    #[inline]
+    #[must_use]
+    pub fn manifest(&self, number: usize) -> &[Handle] {
+        &self.manifests[number]
+    }
+
+    fn open(&mut self, now: u64, hop: &mut NextHop, number: u16, template: u16) -> usize {
+        let vacant = hop.open_trains.iter().position(|&train| train == NO_TRAIN);
+        let place = vacant.unwrap_or_else(|| {
+            self.close(hop, 0);
+            // The oldest stands first: the others move up, the new one goes last.
+            hop.open_trains.rotate_left(1);
+            OPEN_TRAINS_MAX - 1
+        });
+        let train = self.fresh();
+        let opened = &mut self.pool[train as usize];
+        opened.next_hop = number;
+        opened.template = template;
+        opened.is_open = true;
+        self.opened.push_back((train, opened.serial, now));
+        hop.open_trains[place] = train;
+        place
+    }
+
+    fn close(&mut self, hop: &mut NextHop, place: usize) {
+        let train = std::mem::replace(&mut hop.open_trains[place], NO_TRAIN);
+        let closed = &mut self.pool[train as usize];
+        closed.is_open = false;
+        closed.serial = closed.serial.wrapping_add(1);
+        self.closed.push_back(train);
+    }
+
+    fn fresh(&mut self) -> u32 {
+        if let Some(train) = self.free.pop() {
+            self.pool[train as usize].aboard.clear();
+            return train;
+        }
+        self.pool.push(Train {
+            next_hop: 0,
+            template: 0,
+            aboard: Vec::with_capacity(self.segments_max),
+            serial: 0,
+            is_open: false,
+        });
+        (self.pool.len() - 1) as u32
+    }
+}

@@ -1,0 +1,362 @@
+//! The worker: one thread, one ring, one shard, one loop.
+//!
+//! It alone reads the clock and holds the port. A turn is: submit and reap, read answers, free slabs,
+//! take commands, fire timers, select, depart, publish. What happens is the shard's to decide; this
+//! module decides when. It blocks in the kernel only where nothing is due.
+
+use crate::config::{EngineConfig, Idle};
+use crate::live::{Live, Progress};
+use crate::order::Order;
+use crate::outlet::Outlet;
+use crate::report::{Balance, Counts, EngineReport, Latency};
+use crate::shard::{Keys, Remainder, Shard};
+use crate::templates::Sender;
+use crossbeam::channel::{Receiver, Sender as EventSender, TryRecvError};
+use sirocco_index::Index;
+use sirocco_ring::{Wait, Waker, affinity, allocation, clock};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Commands taken in one turn.
+const COMMANDS_PER_TURN_MAX: usize = 64;
+/// Longest sleep without a look at the command channel, in nanoseconds.
+const SLEEP_NS_MAX: u64 = 100_000_000;
+
+/// What a worker is told.
+pub enum Command {
+    /// Take an order.
+    Order(Box<Order>),
+    /// Change the index: one line of the population format, or a removal.
+    Change(Box<dyn FnOnce(&mut Index) + Send>),
+    /// Begin to measure.
+    Mark,
+    /// End to measure.
+    Unmark,
+    /// End every load where it stands.
+    StopLoads,
+    /// Report now.
+    Report,
+    /// Take no more orders, end when nothing is in flight or the drain time is over.
+    Drain,
+    /// End now; what is in flight is cancelled and named.
+    Stop,
+}
+
+/// What a worker tells.
+#[derive(Debug)]
+pub enum Event {
+    /// An order has ended.
+    Finished(crate::intake::Summary),
+    /// An order was not taken.
+    Refused {
+        /// Name of the order.
+        order: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The report that was asked for.
+    Report(Box<EngineReport>),
+}
+
+/// What a started worker says of itself.
+pub struct Ready {
+    /// Where SIRs leave from; none with the null sink.
+    pub address: Option<SocketAddr>,
+    /// Wakes the worker from its sleep.
+    pub waker: Option<Waker>,
+    /// What carries the datagrams: `uring`, `mmsg` or `null`.
+    pub backend: &'static str,
+    /// What the host granted less of than was asked.
+    pub notices: Vec<String>,
+}
+
+/// Why a worker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A setting is out of bounds.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// A setting names nothing.
+    #[error("{setting} is {value:?}; give one of {choices}")]
+    Choice {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What is possible.
+        choices: &'static str,
+    },
+    /// The port cannot be opened.
+    #[error(transparent)]
+    Port(#[from] sirocco_ring::OpenError),
+    /// The thread cannot be pinned.
+    #[error("cannot pin to core {core}: {error}; choose one of the allowed cores")]
+    Pin {
+        /// The core.
+        core: usize,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The ring failed.
+    #[error("the ring failed: {0}; the books were closed and every unit named")]
+    Ring(std::io::Error),
+    /// No randomness for keys.
+    #[error("cannot read random keys: {0}")]
+    Random(std::io::Error),
+}
+
+/// What the worker hears from and speaks to.
+pub struct Lines<'a> {
+    /// Commands, in order.
+    pub commands: Receiver<Command>,
+    /// Events; dropped when nobody listens.
+    pub events: EventSender<Event>,
+    /// Figures for other threads.
+    pub live: &'a Live,
+    /// Takes the name of each unit that a stop cancels.
+    pub remainder: &'a mut dyn FnMut(Remainder),
+}
+
+/// Runs one worker on this thread until it is told to end; returns its last report.
+///
+/// # Errors
+/// [`EngineError`]; once `ready` has been called, every accepted unit has been named or settled.
+pub fn run(
+    config: &EngineConfig,
+    index: Index,
+    lines: Lines<'_>,
+    ready: impl FnOnce(Ready),
+) -> Result<(EngineReport, Shard), EngineError> {
+    config.check()?;
+    if let Some(core) = config.core {
+        affinity::pin(core).map_err(|error| EngineError::Pin { core, error })?;
+    }
+    let outlet = Outlet::open(config)?;
+    let mut worker = Worker::new(config, index, outlet, lines)?;
+    ready(worker.outlet.introduce());
+    let ended = worker.work();
+    let report = worker.close();
+    ended.map_err(EngineError::Ring)?;
+    Ok((report, worker.shard))
+}
+
+struct Worker<'a> {
+    shard: Shard,
+    outlet: Outlet,
+    lines: Lines<'a>,
+    idle: Idle,
+    now: u64,
+    turns: u64,
+    marked: Option<Counts>,
+    window: Counts,
+    behind: u64,
+    drain_ns: u64,
+    drain_until: Option<u64>,
+    stopped: bool,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        config: &EngineConfig,
+        index: Index,
+        outlet: Outlet,
+        lines: Lines<'a>,
+    ) -> Result<Self, EngineError> {
+        let now = clock::now_ns();
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let epoch_s = unix.saturating_sub(Duration::from_nanos(now)).as_secs();
+        let secret = random_words().map_err(EngineError::Random)?;
+        let keys = Keys {
+            branch: [secret[0], secret[1]],
+            token: [secret[2], secret[3]],
+            pending: [secret[4], secret[5], secret[6], secret[7]],
+        };
+        let address = outlet.address();
+        let sender = Sender {
+            sent_by: address.to_string(),
+            from: config.from.clone(),
+            from_tag: format!("{:08x}", secret[8] as u32),
+            ppg_uri: format!("sip:ppg@{address}"),
+        };
+        Ok(Self {
+            shard: Shard::new(config, index, sender, &keys, (now, epoch_s)),
+            outlet,
+            lines,
+            idle: config.idle,
+            now,
+            turns: 0,
+            marked: None,
+            window: Counts::default(),
+            behind: 0,
+            drain_ns: config.drain_ms * 1_000_000,
+            drain_until: None,
+            stopped: false,
+        })
+    }
+
+    fn work(&mut self) -> std::io::Result<()> {
+        let mut wait = Wait::No;
+        while !self.is_done() {
+            self.outlet.turn(wait)?;
+            self.now = clock::now_ns();
+            self.outlet.settle(self.now, &mut self.shard);
+            self.command();
+            self.shard.expire(self.now);
+            let selected = self.shard.select(self.now);
+            self.shard.depart(self.now, &mut self.outlet);
+            self.publish();
+            wait = self.rest(selected);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        let drained = self
+            .drain_until
+            .is_some_and(|until| self.shard.is_idle() || self.now >= until);
+        self.stopped || drained
+    }
+
+    /// How long the next turn may sleep.
+    fn rest(&self, selected: usize) -> Wait {
+        if selected > 0 || self.idle == Idle::Spin || !self.outlet.can_sleep() {
+            return Wait::No;
+        }
+        let due = self.shard.next_due_ns(self.now).unwrap_or(u64::MAX);
+        match due.saturating_sub(self.now).min(SLEEP_NS_MAX) {
+            0 => Wait::No,
+            sleep => Wait::Until(Duration::from_nanos(sleep)),
+        }
+    }
+
+    fn command(&mut self) {
+        for _ in 0..COMMANDS_PER_TURN_MAX {
+            match self.lines.commands.try_recv() {
+                Ok(command) => self.obey(command),
+                Err(TryRecvError::Empty) => return,
+                // Whoever commanded is gone: end in good order.
+                Err(TryRecvError::Disconnected) => return self.begin_drain(),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Order(order) => self.accept(*order),
+            Command::Change(change) => {
+                change(&mut self.shard.index);
+                self.shard.learn_next_hops();
+            }
+            Command::Mark => {
+                self.shard.measure_from(self.now);
+                self.outlet.reset_train_sizes();
+                self.marked = Some(self.counts());
+            }
+            Command::Unmark => {
+                self.shard.measure_until(self.now);
+                self.behind = self.shard.behind(self.now);
+                let counts = self.counts();
+                self.window = self
+                    .marked
+                    .take()
+                    .map_or(Counts::default(), |at| counts.since(&at));
+            }
+            Command::StopLoads => self.shard.stop_loads(),
+            Command::Report => {
+                let report = Box::new(self.report());
+                let _ = self.lines.events.try_send(Event::Report(report));
+            }
+            Command::Drain => self.begin_drain(),
+            Command::Stop => self.stopped = true,
+        }
+    }
+
+    fn accept(&mut self, order: Order) {
+        let name = order.name.clone();
+        if let Err(refusal) = self.shard.accept(self.now, order) {
+            let refused = Event::Refused {
+                order: name,
+                reason: refusal.to_string(),
+            };
+            let _ = self.lines.events.try_send(refused);
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        if self.drain_until.is_none() {
+            self.shard.drain();
+            self.drain_until = Some(self.now + self.drain_ns);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.turns += 1;
+        let events = &self.lines.events;
+        self.shard.finished(|summary| {
+            let _ = events.try_send(Event::Finished(summary));
+        });
+        let ledger = &self.shard.ledger;
+        let in_flight = self.shard.in_flight();
+        self.lines.live.publish(&Progress {
+            sirs_sent: ledger.sirs_sent,
+            sirs_answered: ledger.sirs_answered,
+            retransmissions: ledger.retransmissions,
+            settled: ledger.accepted.saturating_sub(in_flight),
+            in_flight,
+            behind: self.shard.behind(self.now),
+        });
+    }
+
+    fn counts(&self) -> Counts {
+        let ledger = &self.shard.ledger;
+        let counts = Counts {
+            wall_ns: self.now,
+            cpu_ns: clock::ThreadCpu::total_ns(),
+            turns: self.turns,
+            allocations: allocation::allocations_on_this_thread(),
+            bytes_written: ledger.bytes_written,
+            sirs_sent: ledger.sirs_sent,
+            sirs_answered: ledger.sirs_answered,
+            retransmissions: ledger.retransmissions,
+            ..Counts::default()
+        };
+        self.outlet.count(counts)
+    }
+
+    fn report(&self) -> EngineReport {
+        let mut report = EngineReport {
+            window: self.window,
+            total: self.counts(),
+            latency_us: Latency::of(&self.shard.latency_us),
+            ledger: Balance::of(&self.shard.ledger, self.shard.in_flight()),
+            stray: self.shard.ledger.stray,
+            behind: self.behind,
+            index_bytes: self.shard.index.memory_bytes(),
+            ..EngineReport::default()
+        };
+        self.outlet.report(&mut report);
+        report
+    }
+
+    /// Cancels and names what is left, and balances the books.
+    fn close(&mut self) -> EngineReport {
+        self.shard
+            .cancel(self.now, |remainder| (self.lines.remainder)(remainder));
+        self.publish();
+        self.report()
+    }
+}
+
+/// Draws the words that the shard's keys are made of.
+fn random_words() -> std::io::Result<[u64; 9]> {
+    use std::io::Read;
+    let mut octets = [0; 72];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
+    let mut words = [0; 9];
+    for (word, chunk) in words.iter_mut().zip(octets.chunks_exact(8)) {
+        *word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+    }
+    Ok(words)
+}
