@@ -1,1 +1,42 @@
-//! Under construction.
+//! A simulated population of devices behind its edges: it receives SIRs, decides as a seeded mix of
+//! behaviours says, answers, and counts what it received so that a ledger can be checked against it.
+//!
+//! `population` is the whole state machine without I/O; `worker` drives it with one port on one pinned
+//! thread. It knows the wire format and the port, never the engine: the judge does not link what it
+//! judges. Called by the command `sirocco loadgen`, which owns arguments and the process protocol.
+
+mod config;
+mod desk;
+mod hash;
+mod journal;
+mod judge;
+mod late;
+mod live;
+mod meter;
+mod mix;
+mod mould;
+mod population;
+mod report;
+#[cfg(test)]
+mod sample;
+mod script;
+mod seen;
+mod source;
+mod stage;
+mod tally;
+mod worker;
+
+pub use config::{ConfigError, EDGES_MAX, Idle, LoadgenConfig, Place};
+pub use hash::{PUBLIC_KEY, public_hash};
+pub use journal::{ENTRY_BYTES, Journal, JournalTotals};
+pub use late::{LATE_SLOTS_MAX, LateTrain};
+pub use live::{Control, Live, LoadgenProgress};
+pub use mix::{
+    Behaviour, CLASSES_MAX, COPIES_MAX, Class, DELAY_MS_MAX, EdgeOverride, Mix, MixError,
+    NAME_BYTES_MAX, PERIOD_MS_MAX, RETRY_AFTER_S_MAX, WEIGHT_TOTAL_MAX,
+};
+pub use population::{Answered, Arrival, Origin, Population, PopulationConfig, SEGMENTS_MAX};
+pub use report::{Lag, LoadgenReport, Spread};
+pub use seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN, Seen, Sighting};
+pub use tally::{ClassCounts, Tally};
+pub use worker::{LoadgenError, Ready, run};

@@ -1,0 +1,154 @@
+//! What the worker shows while it runs and what it can be told: relaxed atomics, stored once a turn.
+//!
+//! The worker never waits for a reader, and a reader sees counts that may be one turn old and not of
+//! one instant. Called by `worker` and by whoever shows progress.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+/// Counts that the worker stores; on a cache line of its own, so that readers disturb nothing else.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Live {
+    sirs_received: AtomicU64,
+    retransmissions_received: AtomicU64,
+    datagrams_received: AtomicU64,
+    responses_sent: AtomicU64,
+    malformed: AtomicU64,
+    dropped: AtomicU64,
+    late_waiting: AtomicU64,
+    cpu_ns: AtomicU64,
+    wall_ns: AtomicU64,
+}
+
+/// What a worker can be told while it runs.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    reset: AtomicBool,
+}
+
+/// One reading of [`Live`]; counts since the start or the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadgenProgress {
+    /// Distinct SIRs: first transmissions.
+    pub sirs_received: u64,
+    /// Later transmissions of the same SIRs.
+    pub retransmissions_received: u64,
+    /// Datagrams of any kind.
+    pub datagrams_received: u64,
+    /// Answers handed to the kernel, copies included.
+    pub responses_sent: u64,
+    /// Datagrams that are not SIP messages.
+    pub malformed: u64,
+    /// Datagrams without an answer because of what they were.
+    pub dropped: u64,
+    /// Late answers that wait for their time.
+    pub late_waiting: u64,
+    /// CPU time of the worker's thread, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Time since the start or the last reset, in nanoseconds.
+    pub wall_ns: u64,
+}
+
+impl Live {
+    /// Returns counts of zero.
+    #[must_use]
+    pub fn new() -> Live {
+        Live::default()
+    }
+
+    /// Reads all counts.
+    #[must_use]
+    pub fn read(&self) -> LoadgenProgress {
+        LoadgenProgress {
+            sirs_received: self.sirs_received.load(Relaxed),
+            retransmissions_received: self.retransmissions_received.load(Relaxed),
+            datagrams_received: self.datagrams_received.load(Relaxed),
+            responses_sent: self.responses_sent.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            late_waiting: self.late_waiting.load(Relaxed),
+            cpu_ns: self.cpu_ns.load(Relaxed),
+            wall_ns: self.wall_ns.load(Relaxed),
+        }
+    }
+
+    /// Stores all counts.
+    #[inline]
+    pub(crate) fn store(&self, progress: &LoadgenProgress) {
+        self.sirs_received.store(progress.sirs_received, Relaxed);
+        self.retransmissions_received
+            .store(progress.retransmissions_received, Relaxed);
+        self.datagrams_received
+            .store(progress.datagrams_received, Relaxed);
+        self.responses_sent.store(progress.responses_sent, Relaxed);
+        self.malformed.store(progress.malformed, Relaxed);
+        self.dropped.store(progress.dropped, Relaxed);
+        self.late_waiting.store(progress.late_waiting, Relaxed);
+        self.cpu_ns.store(progress.cpu_ns, Relaxed);
+        self.wall_ns.store(progress.wall_ns, Relaxed);
+    }
+}
+
+impl Control {
+    /// Returns a control that asks for nothing.
+    #[must_use]
+    pub fn new() -> Control {
+        Control::default()
+    }
+
+    /// Asks the worker to finish and report; it does within a few milliseconds.
+    pub fn stop(&self) {
+        self.stop.store(true, Relaxed);
+    }
+
+    /// Asks the worker to zero its counts, so that a warm-up does not show in the report.
+    pub fn reset(&self) {
+        self.reset.store(true, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// Tells whether a reset was asked for, once.
+    #[inline]
+    pub(crate) fn take_reset(&self) -> bool {
+        self.reset.load(Relaxed) && self.reset.swap(false, Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read() {
+        let live = Live::new();
+        let progress = LoadgenProgress {
+            sirs_received: 1,
+            retransmissions_received: 2,
+            datagrams_received: 3,
+            responses_sent: 4,
+            malformed: 5,
+            dropped: 6,
+            late_waiting: 7,
+            cpu_ns: 8,
+            wall_ns: 9,
+        };
+        live.store(&progress);
+        assert_eq!(live.read(), progress);
+    }
+
+    #[test]
+    fn a_reset_is_taken_once() {
+        let control = Control::new();
+        assert!(!control.take_reset());
+        control.reset();
+        assert!(control.take_reset());
+        assert!(!control.take_reset());
+    }
+}

@@ -1,0 +1,342 @@
+//! What one accepted request teaches about the next: a sender that compiles its requests sends the
+//! same octets again and again, except for a few fields.
+//!
+//! A [`Mould`] keeps the header section of a request that the wire parser and its screen accepted, and
+//! the places where the Request-URI, branch, To URI and Call-ID stood. A later datagram of the same
+//! length fits when every other octet is equal and those fields hold plain octets only, which cannot
+//! move a boundary. It then needs no second parse. This is no parser: what does not fit goes
+//! to the wire crate, and a test holds that both ways give the same answer.
+//! Called by `population` for every datagram, before anything else.
+
+use std::ops::Range;
+
+use memchr::memchr;
+use sirocco_wire::sip::{HeaderName, Message};
+
+use crate::script::{END, Script, TAG_BYTES};
+
+/// The moulds kept: more than the length classes one engine has open towards one edge at a time.
+const MOULDS_MAX: usize = 32;
+/// The longest header section learned; a longer one is parsed each time.
+const SECTION_BYTES_MAX: usize = 2048;
+const METHOD: &[u8] = b"MESSAGE ";
+const VERSION: &[u8] = b" SIP/2.0\r\n";
+/// The fields an answer copies, in the order the wire crate writes them.
+const COPIED: [(HeaderName, &[u8]); 5] = [
+    (HeaderName::Via, b"Via"),
+    (HeaderName::From, b"From"),
+    (HeaderName::To, b"To"),
+    (HeaderName::CallId, b"Call-ID"),
+    (HeaderName::CSeq, b"CSeq"),
+];
+
+/// The shape of a request, and the octets that never change in it.
+#[derive(Debug)]
+struct Mould {
+    /// The length of the whole datagram.
+    length: usize,
+    /// The header section as learned, empty line included.
+    section: Vec<u8>,
+    /// The end of the URI's scheme and colon: up to here the request line stays.
+    scheme_end: usize,
+    /// What follows the request line before Via, split where its white space may grow.
+    before_space: Range<usize>,
+    after_space: Range<usize>,
+    block_start: usize,
+    branch: Range<usize>,
+    /// The To value with the white space behind it, from `<` up to the line end.
+    to: Range<usize>,
+    call_id: Range<usize>,
+    /// Where the fields copied into answers end, past the CSeq line.
+    block_end: usize,
+}
+
+/// A datagram that fits a mould: where its variable fields lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cast {
+    /// The mould's index, valid until the next [`Moulds::learn`].
+    pub(crate) mould: u8,
+    /// The end of the Request-URI.
+    uri_end: u16,
+    /// The end of the To URI, past its `>`.
+    to_end: u16,
+}
+
+/// The moulds learned so far, and the one that fitted last.
+#[derive(Debug, Default)]
+pub(crate) struct Moulds {
+    moulds: Vec<Mould>,
+    last: usize,
+    next: usize,
+}
+
+impl Moulds {
+    /// Returns the cast of a datagram that fits a mould.
+    #[inline]
+    pub(crate) fn fit(&mut self, datagram: &[u8]) -> Option<Cast> {
+        let fitting = |at: usize| {
+            let (uri_end, to_end) = self.moulds[at].fit(datagram)?;
+            Some(Cast {
+                mould: at as u8,
+                uri_end,
+                to_end,
+            })
+        };
+        if self.last < self.moulds.len()
+            && let Some(cast) = fitting(self.last)
+        {
+            return Some(cast);
+        }
+        let cast = (0..self.moulds.len()).find_map(fitting)?;
+        self.last = usize::from(cast.mould);
+        Some(cast)
+    }
+
+    /// Learns from an accepted MESSAGE; one whose fields stand otherwise than expected teaches nothing.
+    pub(crate) fn learn(&mut self, message: &Message<'_>) {
+        let Some(mould) = Mould::of(message) else {
+            return;
+        };
+        if self.moulds.len() < MOULDS_MAX {
+            self.moulds.push(mould);
+            return;
+        }
+        self.moulds[self.next] = mould;
+        self.next = (self.next + 1) % MOULDS_MAX;
+    }
+
+    /// Returns the most octets an answer to a request of this mould has besides the script's.
+    #[inline]
+    pub(crate) fn copied_bytes_max(&self, mould: u8) -> usize {
+        let mould = &self.moulds[usize::from(mould)];
+        mould.block_end - mould.block_start + b";tag=".len() + TAG_BYTES
+    }
+
+    /// Returns the Request-URI and the branch of a datagram that fitted.
+    #[inline]
+    pub(crate) fn keys<'a>(&self, cast: Cast, datagram: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let mould = &self.moulds[usize::from(cast.mould)];
+        let uri = &datagram[METHOD.len()..usize::from(cast.uri_end)];
+        (uri, &datagram[mould.branch.clone()])
+    }
+
+    /// Writes the answer to a datagram that fitted, padded to the length of `out`; returns the
+    /// position of the branch's last octet, or nothing when `out` is too short.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        cast: Cast,
+        datagram: &[u8],
+        script: &Script,
+        tag: [u8; TAG_BYTES],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let mould = &self.moulds[usize::from(cast.mould)];
+        let first = datagram.get(mould.block_start..usize::from(cast.to_end))?;
+        let second = datagram.get(mould.to.end..mould.block_end)?;
+        let used = first.len() + second.len() + b";tag=".len() + TAG_BYTES;
+        let padding = out.len().checked_sub(used + script.literal_bytes())?;
+        let rest = put(out, &script.head);
+        let rest = put(rest, first);
+        let rest = put(rest, b";tag=");
+        let rest = put(rest, &tag);
+        let rest = put(rest, second);
+        let rest = put(rest, &script.middle);
+        let (spaces, rest) = rest.split_at_mut(padding);
+        spaces.fill(b' ');
+        put(rest, END);
+        Some(script.head.len() + mould.branch.end - mould.block_start - 1)
+    }
+}
+
+#[inline]
+fn put<'a>(out: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
+    let (target, rest) = out.split_at_mut(part.len());
+    target.copy_from_slice(part);
+    rest
+}
+
+impl Mould {
+    /// Returns the ends of the Request-URI and of the To URI of a datagram of this shape.
+    #[inline]
+    fn fit(&self, datagram: &[u8]) -> Option<(u16, u16)> {
+        if datagram.len() != self.length {
+            return None;
+        }
+        // Learning put every position below the length, in ascending order.
+        let line = &datagram[..self.block_start];
+        let uri_start = self.scheme_end;
+        if line[..uri_start] != self.section[..uri_start] {
+            return None;
+        }
+        let uri_end = uri_start + memchr(b' ', &line[uri_start..])?;
+        let between = line[uri_end..].strip_prefix(VERSION)?;
+        let between = between.strip_prefix(&self.section[self.before_space.clone()])?;
+        let between = between.strip_suffix(&self.section[self.after_space.clone()])?;
+        let to = &datagram[self.to.clone()];
+        let to_end = 1 + to.iter().rposition(|&octet| octet != b' ')?;
+        let to_uri = to[..to_end].strip_prefix(b"<")?.strip_suffix(b">")?;
+        // The To URI has the scheme of the Request-URI, or it is the parser's.
+        let to_uri = to_uri.strip_prefix(&self.section[METHOD.len()..uri_start])?;
+        let same = |range: Range<usize>| datagram[range.clone()] == self.section[range];
+        let fits = between.iter().all(|&octet| octet == b' ')
+            && same(self.block_start..self.branch.start)
+            && same(self.branch.end..self.to.start)
+            && same(self.to.end..self.call_id.start)
+            && same(self.call_id.end..self.section.len())
+            && is_plain_uri(&line[uri_start..uri_end])
+            && is_plain_uri(to_uri)
+            && is_word(&datagram[self.branch.clone()])
+            && is_word(&datagram[self.call_id.clone()]);
+        fits.then_some((uri_end as u16, (self.to.start + to_end) as u16))
+    }
+
+    fn of(message: &Message<'_>) -> Option<Mould> {
+        let datagram = message.datagram();
+        let section_end = 4 + datagram.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let section = &datagram[..section_end];
+        let uri = message.request_uri()?;
+        if section_end > SECTION_BYTES_MAX {
+            return None;
+        }
+        let uri_end = METHOD.len() + uri.len();
+        if !section.starts_with(METHOD) || !section.get(uri_end..)?.starts_with(VERSION) {
+            return None;
+        }
+        let lines = copied_lines(message)?;
+        let [via, from, to, call_id, cseq] = lines;
+        let block_start = via.start - b"Via: ".len();
+        let line_end = uri_end + VERSION.len();
+        let (before_space, after_space) = split_at_space(section, line_end..block_start);
+        let contiguous = via.end + b"\r\nFrom: ".len() == from.start
+            && from.end + b"\r\nTo: ".len() == to.start
+            && cseq.start == call_id.end + b"\r\nCSeq: ".len();
+        let branch = range_in(datagram, message.top_via()?.branch?)?;
+        let to_line_end = call_id.start.checked_sub(b"\r\nCall-ID: ".len())?;
+        let spaces = section.get(to.end..to_line_end)?;
+        let plain = contiguous
+            && branch.start > via.start
+            && branch.end <= via.end
+            && spaces.iter().all(|&octet| octet == b' ')
+            && section[to.clone()].starts_with(b"<")
+            && section[to].ends_with(b">");
+        let scheme_end = METHOD.len() + 1 + uri.iter().position(|&octet| octet == b':')?;
+        let mould = Mould {
+            length: datagram.len(),
+            section: section.to_vec(),
+            scheme_end,
+            before_space,
+            after_space,
+            block_start,
+            branch,
+            to: from.end + b"\r\nTo: ".len()..to_line_end,
+            call_id,
+            block_end: cseq.end + b"\r\n".len(),
+        };
+        // The datagram it was learned of must fit, or the mould would answer for a shape unseen.
+        (plain && mould.fit(datagram).is_some()).then_some(mould)
+    }
+}
+
+/// Returns where the values of the copied fields lie, if each occurs once, in the order of answers,
+/// under its full name, with one space before the value and nothing folded.
+fn copied_lines(message: &Message<'_>) -> Option<[Range<usize>; 5]> {
+    let datagram = message.datagram();
+    let mut lines = message
+        .headers()
+        .skip_while(|(name, ..)| *name != HeaderName::Via);
+    let mut ranges = [const { 0..0 }; 5];
+    for (range, (name, full)) in ranges.iter_mut().zip(COPIED) {
+        let (found, written, value) = lines.next()?;
+        let at = range_in(datagram, written)?;
+        *range = range_in(datagram, value)?;
+        let straight = datagram.get(at.end..range.start)? == b": ";
+        let folded = value.contains(&b'\n');
+        let ended = datagram[range.end..].starts_with(b"\r\n") || name == HeaderName::To;
+        let once = found == name && !message.repeats(name);
+        if !once || written != full || !straight || folded || !ended {
+            return None;
+        }
+    }
+    Some(ranges)
+}
+
+/// Splits the lines between the request line and Via behind their first colon, without the spaces there.
+fn split_at_space(section: &[u8], lines: Range<usize>) -> (Range<usize>, Range<usize>) {
+    let text = &section[lines.clone()];
+    let colon = text
+        .iter()
+        .position(|&octet| octet == b':')
+        .map_or(0, |at| at + 1);
+    let spaces = match colon {
+        0 => 0,
+        _ => text[colon..]
+            .iter()
+            .take_while(|&&octet| octet == b' ')
+            .count(),
+    };
+    let before = lines.start..lines.start + colon;
+    (before, lines.start + colon + spaces..lines.end)
+}
+
+/// Returns where `part` lies in `whole`; nothing when it is not a part of it.
+fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let end = start + part.len();
+    (end <= whole.len()).then_some(start..end)
+}
+
+/// Tells whether what follows a URI's scheme is user, `@`, host and parameters of harmless octets:
+/// none that ends, quotes, escapes or folds a field, so that the parser would see the same
+/// boundaries and its screen object to nothing. A port or a second `@` is left to the parser.
+#[inline]
+fn is_plain_uri(rest: &[u8]) -> bool {
+    let (user, rest) = match memchr(b'@', rest) {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => return false,
+    };
+    let host_end = memchr(b';', rest).unwrap_or(rest.len());
+    let (host, parameters) = rest.split_at(host_end);
+    let user_octet = |octet: u8| is_word_octet(octet) | (octet == b'+');
+    // Empty parameters, names and values are left to the parser.
+    let parameter_octet = |octet: u8| is_word_octet(octet) | (octet == b':');
+    let parameters_fit = match parameters.strip_prefix(b";gr=") {
+        Some(value) => all(value, parameter_octet),
+        None => parameters.is_empty(),
+    };
+    all(user, user_octet) && is_host(host) && parameters_fit
+}
+
+/// Tells whether there are octets and all are letters, digits, `-`, `.` or `_`.
+#[inline]
+fn is_word(octets: &[u8]) -> bool {
+    all(octets, is_word_octet)
+}
+
+/// Tells whether these are labels of such octets with single dots between them.
+#[inline]
+fn is_host(host: &[u8]) -> bool {
+    let dot_pair = |pair: &[u8]| (pair[0] == b'.') & (pair[1] == b'.');
+    is_word(host)
+        && host[0] != b'.'
+        && !host
+            .windows(2)
+            .fold(false, |any, pair| any | dot_pair(pair))
+}
+
+/// Ranges without branches, so that the compiler compares 16 octets at a time.
+#[inline]
+fn is_word_octet(octet: u8) -> bool {
+    (octet.wrapping_sub(b'0') <= 9)
+        | ((octet | 0x20).wrapping_sub(b'a') <= 25)
+        | (octet.wrapping_sub(b'-') <= 1)
+        | (octet == b'_')
+}
+
+#[inline]
+fn all(octets: &[u8], fits: impl Fn(u8) -> bool) -> bool {
+    !octets.is_empty() && octets.iter().fold(true, |all, &octet| all & fits(octet))
+}
+
+#[cfg(test)]
+mod tests;
