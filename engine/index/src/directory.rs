@@ -7,7 +7,7 @@
 
 use std::io;
 
-use crate::memory::Region;
+use crate::memory::{Region, bytes, bytes_mut};
 
 /// Entries of one bucket: ten 6-byte entries and a link fill a cache line.
 const SLOTS: usize = 10;
@@ -21,6 +21,9 @@ const BUCKETS_MAX: usize = 1 << 27;
 
 /// Overflow buckets at most; a tenth of `BUCKETS_MAX` is the expected need.
 const OVERFLOW_MAX: usize = 1 << 25;
+
+/// Numbers that [`Directory::state`] gives.
+pub const DIRECTORY_STATE: usize = 5;
 
 /// One cache line of entries. Entries are packed from slot 0; number 0 marks a free slot.
 #[derive(Copy, Clone)]
@@ -353,6 +356,63 @@ impl Directory {
             length
         };
         (0..self.count).map(length).max().unwrap_or(0)
+    }
+
+    /// The table's memory as bytes: buckets, then overflow buckets.
+    pub fn sections(&self) -> [&[u8]; 2] {
+        [
+            bytes(&self.buckets.slice()[..self.count as usize]),
+            bytes(self.overflow.slice()),
+        ]
+    }
+
+    /// Numbers that a snapshot keeps beside the sections.
+    pub fn state(&self) -> [u64; DIRECTORY_STATE] {
+        let [free, used] = [u64::from(self.overflow_free), self.overflow_used as u64];
+        [
+            u64::from(self.count),
+            self.overflow.len() as u64,
+            self.len as u64,
+            free,
+            used,
+        ]
+    }
+
+    /// Takes the size of a table from a snapshot's numbers; the memory then awaits its bytes.
+    ///
+    /// # Errors
+    /// The kernel's, or `InvalidData` for numbers that no table has.
+    pub fn resize(&mut self, state: [u64; DIRECTORY_STATE]) -> io::Result<()> {
+        let [count, overflow, len, free, used] = state;
+        if !(16..=BUCKETS_MAX as u64).contains(&count) || free >= overflow.max(1) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.buckets.grow(count as usize)?;
+        self.overflow.grow(overflow as usize)?;
+        (self.count, self.round) = (count as u32, 1 << count.ilog2());
+        self.len = len as usize;
+        (self.overflow_free, self.overflow_used) = (free as u32, used as usize);
+        Ok(())
+    }
+
+    /// The table's memory, to be filled from a snapshot.
+    pub fn sections_mut(&mut self) -> [&mut [u8]; 2] {
+        let buckets = &mut self.buckets.slice_mut()[..self.count as usize];
+        [bytes_mut(buckets), bytes_mut(self.overflow.slice_mut())]
+    }
+
+    /// Whether every number is below `numbers_max` and every link inside the table.
+    pub fn is_sound(&self, numbers_max: usize) -> bool {
+        let links_max = self.overflow.len();
+        let sound = |bucket: &Bucket| {
+            (bucket.overflow as usize) < links_max
+                && bucket
+                    .numbers
+                    .iter()
+                    .all(|&number| (number as usize) < numbers_max)
+        };
+        let buckets = &self.buckets.slice()[..self.count as usize];
+        buckets.iter().all(sound) && self.overflow.slice().iter().all(sound)
     }
 
     /// Grows by one bucket: the entries of the oldest unsplit bucket divide between it and the

@@ -15,6 +15,7 @@ mod memory;
 mod names;
 pub mod population;
 mod runs;
+mod snapshot;
 mod texts;
 
 pub use device::{
@@ -27,3 +28,4 @@ pub use identity::{AOR_MAX, AorError, Identity, IdentityText};
 pub use index::{Index, IndexError, NEXT_HOPS_MAX, Occupancy};
 pub use names::SHAPES_MAX;
 pub use runs::{DEVICES_PER_IDENTITY_MAX, Run};
+pub use snapshot::SnapshotError;

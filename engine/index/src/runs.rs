@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::device::Device;
-use crate::memory::{Region, Unit, view, view_mut};
+use crate::memory::{Region, Unit, bytes, bytes_mut, view, view_mut};
 
 /// Devices of one identity at most. An insert scans the identity's devices for a duplicate, and
 /// this bounds that scan; it is a hundred times the largest fan-out anybody has asked for.
@@ -19,6 +19,9 @@ const UNITS_MAX: usize = u32::MAX as usize;
 
 const CLASSES_EXACT: u32 = 16;
 const CLASSES: usize = 81;
+/// Numbers that [`RunHeap::state`] gives.
+pub const RUNS_STATE: usize = 3 + CLASSES;
+
 const UNITS_PER_DEVICE: usize = size_of::<Device>() / size_of::<Unit>();
 
 const SHAPE_BITS: u32 = (1 << 20) - 1;
@@ -234,6 +237,70 @@ impl RunHeap {
             at = after;
         }
         None
+    }
+
+    /// The heap's memory as bytes.
+    pub fn section(&self) -> &[u8] {
+        bytes(self.units.slice())
+    }
+
+    /// Numbers that a snapshot keeps beside the section.
+    pub fn state(&self) -> [u64; RUNS_STATE] {
+        let mut state = [0; RUNS_STATE];
+        state[..3].copy_from_slice(&[
+            self.units.len() as u64,
+            self.free_units as u64,
+            self.devices as u64,
+        ]);
+        for (word, &number) in state[3..].iter_mut().zip(&self.free) {
+            *word = u64::from(number);
+        }
+        state
+    }
+
+    /// Takes the size of a heap from a snapshot's numbers; the memory then awaits its bytes.
+    ///
+    /// # Errors
+    /// The kernel's, or `InvalidData` for numbers that no heap has.
+    pub fn resize(&mut self, state: &[u64; RUNS_STATE]) -> io::Result<()> {
+        let units = state[0];
+        if units == 0 || state[3..].iter().any(|&number| number >= units) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.units.grow(units as usize)?;
+        (self.free_units, self.devices) = (state[1] as usize, state[2] as usize);
+        for (number, &word) in self.free.iter_mut().zip(&state[3..]) {
+            *number = word as u32;
+        }
+        Ok(())
+    }
+
+    /// The heap's memory, to be filled from a snapshot.
+    pub fn section_mut(&mut self) -> &mut [u8] {
+        bytes_mut(self.units.slice_mut())
+    }
+
+    /// Whether the blocks tile the memory, and how many runs are live; `None` when not.
+    pub fn live_runs(&self) -> Option<usize> {
+        let (mut at, mut live, mut devices) = (1, 0, 0);
+        while at < self.units.len() {
+            let header = self.header(at as u32);
+            if header.class() as usize >= CLASSES
+                || header.count as usize > capacity_of(header.class())
+                || header.live() != (header.count > 0)
+            {
+                return None;
+            }
+            live += usize::from(header.live());
+            devices += header.count as usize;
+            at += units_of(header.class());
+        }
+        (at == self.units.len() && devices == self.devices).then_some(live)
+    }
+
+    /// Units in use: above every run's number.
+    pub fn numbers_max(&self) -> usize {
+        self.units.len()
     }
 
     fn relocate(&mut self, number: u32, class: u32) -> io::Result<u32> {

@@ -16,6 +16,9 @@ const UNIT_BYTES: usize = 16;
 const HEADER_BYTES: usize = 8;
 const CLASSES: usize = (TEXT_MAX + HEADER_BYTES).div_ceil(UNIT_BYTES) + 1;
 
+/// Numbers that [`TextHeap::state`] gives.
+pub const TEXTS_STATE: usize = 3 + CLASSES;
+
 /// Sixteen bytes of the arena. A block's first unit starts with its header: context (or, in a
 /// free block, the next free block), then length.
 #[derive(Copy, Clone)]
@@ -109,6 +112,52 @@ impl TextHeap {
         self.free[units] = number;
         self.live_bytes -= length;
         self.free_units += units;
+    }
+
+    /// The arena's memory as bytes.
+    pub fn section(&self) -> &[u8] {
+        bytes(self.units.slice())
+    }
+
+    /// Numbers that a snapshot keeps beside the section.
+    pub fn state(&self) -> [u64; TEXTS_STATE] {
+        let mut state = [0; TEXTS_STATE];
+        state[..3].copy_from_slice(&[
+            self.units.len() as u64,
+            self.free_units as u64,
+            self.live_bytes as u64,
+        ]);
+        for (word, &number) in state[3..].iter_mut().zip(&self.free) {
+            *word = u64::from(number);
+        }
+        state
+    }
+
+    /// Takes the size of an arena from a snapshot's numbers; the memory then awaits its bytes.
+    ///
+    /// # Errors
+    /// The kernel's, or `InvalidData` for numbers that no arena has.
+    pub fn resize(&mut self, state: &[u64; TEXTS_STATE]) -> io::Result<()> {
+        let units = state[0];
+        if units == 0 || state[3..].iter().any(|&number| number >= units) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.units.grow(units as usize)?;
+        (self.free_units, self.live_bytes) = (state[1] as usize, state[2] as usize);
+        for (number, &word) in self.free.iter_mut().zip(&state[3..]) {
+            *number = word as u32;
+        }
+        Ok(())
+    }
+
+    /// The arena's memory, to be filled from a snapshot.
+    pub fn section_mut(&mut self) -> &mut [u8] {
+        bytes_mut(self.units.slice_mut())
+    }
+
+    /// Units in use: above every text's number.
+    pub fn numbers_max(&self) -> usize {
+        self.units.len()
     }
 
     /// Octets of text held.
