@@ -1,0 +1,283 @@
+//! The control loop of the engine role: takes what comes in at the door, commands the worker, passes
+//! its events on and shows progress four times a second. It shares nothing with the worker but bounded
+//! channels and relaxed counters, so it never delays a turn.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, select};
+use serde::Serialize;
+use sirocco_dispatch::config::EngineConfig;
+use sirocco_dispatch::live::Live;
+use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
+use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::report::EngineReport;
+use sirocco_dispatch::worker::{Command, Event};
+use sirocco_index::Identity;
+use sirocco_ring::Waker;
+
+use super::door::Arrival;
+use super::{Failure, window};
+use crate::role::protocol::{EngineCommand, LoadRequest};
+use crate::role::{complain, emit};
+use crate::scenario::Wanted;
+
+/// Time between two progress events.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Longest time between two looks at signals and deadlines.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Time for the worker to hand over the identities of a large index.
+const COLLECT: Duration = Duration::from_secs(60);
+
+/// What a report was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Baseline,
+    Drained,
+}
+
+/// The loop and what it remembers.
+pub struct Control {
+    commands: Sender<Command>,
+    waker: Option<Waker>,
+    live: Arc<Live>,
+    drain: Duration,
+    /// Orders under way by name, and how many of each.
+    active: HashMap<String, usize>,
+    asked: VecDeque<Purpose>,
+    baseline: EngineReport,
+    drain_until: Option<Instant>,
+    loads: u64,
+    /// Orders a second of the last load.
+    rate: Option<f64>,
+    marked: bool,
+    lags_us: Vec<f64>,
+    ending: bool,
+}
+
+/// Event `refused`.
+#[derive(Serialize)]
+struct Refused {
+    order: String,
+    reason: String,
+}
+
+impl Control {
+    /// A loop that commands the worker behind `commands`.
+    pub fn new(
+        config: &EngineConfig,
+        commands: Sender<Command>,
+        waker: Option<Waker>,
+        live: Arc<Live>,
+    ) -> Self {
+        Self {
+            commands,
+            waker,
+            live,
+            drain: Duration::from_millis(config.drain_ms),
+            active: HashMap::new(),
+            asked: VecDeque::new(),
+            baseline: EngineReport::default(),
+            drain_until: None,
+            loads: 0,
+            rate: None,
+            marked: false,
+            lags_us: Vec::new(),
+            ending: false,
+        }
+    }
+
+    /// Runs until the worker ends, which closes its channel of events.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub fn run(
+        mut self,
+        events: &Receiver<Event>,
+        arrivals: &Receiver<Arrival>,
+    ) -> Result<(), Failure> {
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+            signal_hook::flag::register(signal, Arc::clone(&ended))?;
+        }
+        let mut shown = Instant::now();
+        loop {
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.pass_on(event),
+                    Err(_) => return Ok(()),
+                },
+                recv(arrivals) -> arrival => match arrival {
+                    Ok(arrival) => self.take(arrival),
+                    // Cannot happen before `Closed`; nothing more can come then.
+                    Err(_) => std::thread::sleep(LOOK),
+                },
+                default(LOOK) => {}
+            }
+            if ended.load(Ordering::Relaxed) {
+                self.end();
+            }
+            self.look_at_drain();
+            if shown.elapsed() >= PROGRESS_EVERY {
+                shown = Instant::now();
+                self.show();
+            }
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // A worker that is gone closes its events, which ends the loop.
+        self.commands.send(command).ok();
+        if let Some(waker) = &self.waker {
+            waker.wake();
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.ending {
+            self.ending = true;
+            self.command(Command::Drain);
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Command(command) => self.obey(command),
+            Arrival::Order(order) => self.order(*order),
+            Arrival::Refused(reason) => {
+                emit(
+                    "refused",
+                    &Refused {
+                        order: String::new(),
+                        reason,
+                    },
+                );
+            }
+            Arrival::Closed => self.end(),
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        *self.active.entry(order.name.clone()).or_default() += 1;
+        self.command(Command::Order(Box::new(order)));
+    }
+
+    fn obey(&mut self, command: EngineCommand) {
+        match command {
+            EngineCommand::Mark => {
+                self.ask(Purpose::Baseline);
+                self.command(Command::Mark);
+                (self.marked, self.lags_us) = (true, Vec::new());
+            }
+            EngineCommand::Unmark => {
+                self.sample();
+                self.marked = false;
+                self.command(Command::Unmark);
+            }
+            EngineCommand::EndLoad => self.command(Command::StopLoads),
+            EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
+            EngineCommand::Stop => self.end(),
+            EngineCommand::Load(request) => self.load(&request),
+            // The door reads orders itself.
+            EngineCommand::Order(_) => {}
+        }
+    }
+
+    fn ask(&mut self, purpose: Purpose) {
+        self.asked.push_back(purpose);
+        self.command(Command::Report);
+    }
+
+    /// Makes a schedule over every identity of the index and gives it to the worker.
+    fn load(&mut self, request: &LoadRequest) {
+        let Some(mut identities) = self.identities() else {
+            return complain("the worker does not hand its identities over");
+        };
+        shuffle(&mut identities, request.seed);
+        let (wanted, mode) = match request.wanted {
+            Wanted::OneInTurn => (LoadWanted::OneInTurn, Mode::Targeted),
+            Wanted::All => (LoadWanted::All, Mode::FanOut),
+        };
+        let orders_max = request.orders_max.unwrap_or(u64::MAX);
+        self.rate = request.rate;
+        self.loads += 1;
+        self.order(Order {
+            name: format!("load-{}", self.loads),
+            mode,
+            audience: Audience::Load(Load::new(identities.into(), wanted, self.rate, orders_max)),
+            selector: Selector::default(),
+            deadline_ns: None,
+            priority: Priority::Medium,
+            application: "push.sia".to_owned(),
+        });
+        emit("loaded", &request);
+    }
+
+    fn identities(&self) -> Option<Vec<Identity>> {
+        let (collected, collecting) = bounded(1);
+        self.command(Command::Change(Box::new(move |index| {
+            // Nobody waits any more when the time was over.
+            collected.send(index.keys().collect()).ok();
+        })));
+        collecting.recv_timeout(COLLECT).ok()
+    }
+
+    fn pass_on(&mut self, event: Event) {
+        match event {
+            Event::Finished(summary) => {
+                self.over(&summary.order);
+                emit("finished", &summary);
+            }
+            Event::Refused { order, reason } => {
+                self.over(&order);
+                emit("refused", &Refused { order, reason });
+            }
+            Event::Report(report) => match self.asked.pop_front() {
+                Some(Purpose::Baseline) => self.baseline = *report,
+                Some(Purpose::Drained) => {
+                    emit(
+                        "drained",
+                        &window::drained(&report, &self.baseline, &self.lags_us),
+                    );
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn over(&mut self, order: &str) {
+        if let Some(count) = self.active.get_mut(order) {
+            *count -= 1;
+            if *count == 0 {
+                self.active.remove(order);
+            }
+        }
+    }
+
+    fn look_at_drain(&mut self) {
+        let Some(until) = self.drain_until else {
+            return;
+        };
+        if self.active.is_empty() || Instant::now() >= until {
+            self.drain_until = None;
+            self.ask(Purpose::Drained);
+        }
+    }
+
+    /// Reads how far the order source is behind its schedule.
+    fn sample(&mut self) {
+        if let (true, Some(rate)) = (self.marked, self.rate) {
+            self.lags_us
+                .push(self.live.read().behind as f64 / rate * 1e6);
+        }
+    }
+
+    fn show(&mut self) {
+        self.sample();
+        emit("progress", &self.live.read());
+    }
+}

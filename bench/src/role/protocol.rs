@@ -1,0 +1,212 @@
+//! Words between the bench and its engine, each defined once for both ends. The engine gets one command
+//! a line: a bare word, an order as one JSON object, or `{"load": {..}}` for the bench's own source of
+//! orders. It answers with events: `ready`, `loaded`, `progress`, `finished`, `refused`, `drained`,
+//! `cancelled` and `report`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Lag, Latency, LedgerFigures};
+use crate::scenario::Wanted;
+
+/// A command to the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EngineCommand {
+    /// Begin a measured window.
+    Mark,
+    /// End the measured window; `drained` says what was in it, once all its answers are there.
+    Unmark,
+    /// End the schedule of orders; what was accepted goes on.
+    EndLoad,
+    /// Wait until every order is over, or the drain time is: event `drained`.
+    Drain,
+    /// Finish, report and exit.
+    Stop,
+    /// Offer identities of the index on a schedule.
+    Load(LoadRequest),
+    /// An order as JSON, as it came.
+    Order(String),
+}
+
+/// A schedule of orders over all identities of the index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRequest {
+    /// Seed of the order of identities.
+    pub seed: u64,
+    /// Which devices of an identity are wanted.
+    pub wanted: Wanted,
+    /// Orders a second; none is as fast as the windows allow.
+    pub rate: Option<f64>,
+    /// Orders in all; none goes on until `end-load`.
+    pub orders_max: Option<u64>,
+}
+
+/// Why a line is no command.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "command not understood: {0}; give mark, unmark, end-load, drain, stop, a load or an order"
+)]
+pub struct CommandError(String);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoadLine {
+    load: LoadRequest,
+}
+
+impl EngineCommand {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// When it is neither a known word nor a JSON object; what an order says is judged elsewhere.
+    pub fn read(line: &str) -> Result<Self, CommandError> {
+        match line.trim() {
+            "mark" => Ok(Self::Mark),
+            "unmark" => Ok(Self::Unmark),
+            "end-load" => Ok(Self::EndLoad),
+            "drain" => Ok(Self::Drain),
+            "stop" => Ok(Self::Stop),
+            json if json.starts_with('{') => {
+                let value: serde_json::Value =
+                    serde_json::from_str(json).map_err(|error| CommandError(error.to_string()))?;
+                if value.get("load").is_none() {
+                    return Ok(Self::Order(json.to_owned()));
+                }
+                let load: LoadLine =
+                    serde_json::from_value(value).map_err(|e| CommandError(e.to_string()))?;
+                Ok(Self::Load(load.load))
+            }
+            other => Err(CommandError(format!(
+                "`{}`",
+                other.chars().take(80).collect::<String>()
+            ))),
+        }
+    }
+
+    /// The line that [`EngineCommand::read`] reads.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match self {
+            Self::Mark => "mark".to_owned(),
+            Self::Unmark => "unmark".to_owned(),
+            Self::EndLoad => "end-load".to_owned(),
+            Self::Drain => "drain".to_owned(),
+            Self::Stop => "stop".to_owned(),
+            Self::Load(load) => serde_json::json!({ "load": load }).to_string(),
+            Self::Order(json) => json.clone(),
+        }
+    }
+}
+
+/// Event `ready` of the engine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineReady {
+    /// Address that SIRs leave from.
+    pub address: String,
+    /// User identities in the index.
+    pub identities: u64,
+    /// Devices in the index.
+    pub devices: u64,
+    /// Memory of the index in bytes.
+    pub index_bytes: u64,
+    /// Time to generate or load the population, in milliseconds.
+    pub load_ms: u64,
+    /// Limits met and features missing.
+    pub notices: Vec<String>,
+}
+
+/// Event `ready` of the loadgen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadgenReady {
+    /// Addresses of the edges, in their order; the one wildcard address in direct mode.
+    pub addresses: Vec<String>,
+    /// Limits met and features missing.
+    pub notices: Vec<String>,
+}
+
+/// What happened between mark and unmark.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    /// Wall time in nanoseconds.
+    pub wall_ns: u64,
+    /// CPU time of the worker's thread in nanoseconds.
+    pub cpu_ns: u64,
+    /// System calls of the worker.
+    pub syscalls: u64,
+    /// Heap allocations of the worker's thread.
+    pub allocations: u64,
+    /// Bytes written into send slabs.
+    pub bytes_written: u64,
+    /// First transmissions.
+    pub sirs_sent: u64,
+    /// SIRs closed by a final response.
+    pub sirs_answered: u64,
+    /// Targets failed from the mark to the end of the drain, by cause.
+    pub sirs_failed: BTreeMap<String, u64>,
+    /// Transmissions by Timer E.
+    pub retransmissions: u64,
+    /// Sends, trains and single datagrams alike.
+    pub trains: u64,
+    /// SIRs in those sends.
+    pub segments: u64,
+    /// Bytes in those sends.
+    pub bytes_sent: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// From the due time to the final response; `offered_per_s` is set by the bench.
+    pub latency_us: Latency,
+    /// How late orders were taken against their schedule: readings every quarter second.
+    pub order_lag_us: Lag,
+}
+
+/// Event `drained` of the engine: the books since its start, and the last window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drained {
+    /// The last measured window, with the latency of every SIR that was due in it.
+    pub measured: Measured,
+    /// The ledger.
+    pub ledger: LedgerFigures,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_read_as_it_is_written() {
+        let load = LoadRequest {
+            seed: 7,
+            wanted: Wanted::OneInTurn,
+            rate: Some(1e6),
+            orders_max: Some(10),
+        };
+        let order = r#"{"order":"a","to":{"everybody":true}}"#.to_owned();
+        for command in [
+            EngineCommand::Mark,
+            EngineCommand::Unmark,
+            EngineCommand::EndLoad,
+            EngineCommand::Drain,
+            EngineCommand::Stop,
+            EngineCommand::Load(load),
+            EngineCommand::Order(order),
+        ] {
+            assert_eq!(EngineCommand::read(&command.line()).unwrap(), command);
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_with_the_known_ones() {
+        for line in ["", "halt", "{", r#"{"load":{"seed":1}}"#, "[1]"] {
+            let error = EngineCommand::read(line).expect_err(line).to_string();
+            assert!(error.contains("drain"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Arguments and readiness of the children: which cores, which addresses, which settings. Called by
+//! `plan` and by `checked`, so that the pass that verifies runs the same processes in the same way as
+//! the ones that measure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::child::Side;
+use super::stage::{Stage, StageError, Watch};
+use crate::role::protocol::{EngineReady, LoadgenReady};
+use crate::scenario::{Place, Scenario};
+
+/// First port of simulated devices in direct mode; each address of 127.0.0.0/8 answers there.
+pub const DIRECT_PORT: u16 = 5060;
+
+/// Time for the loadgen to open its sockets.
+const LOADGEN_READY: Duration = Duration::from_secs(20);
+
+/// Time for the engine to open its sockets, beside loading.
+const ENGINE_READY: Duration = Duration::from_secs(20);
+
+/// Slowest loading that is waited for, in identities a second.
+const LOAD_PER_S_MIN: u64 = 100_000;
+
+/// The cores of engine and loadgen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// Core of the engine's worker.
+    pub engine: usize,
+    /// Core of the loadgen's worker.
+    pub loadgen: usize,
+}
+
+impl Cores {
+    /// True when both sides run on one core: the figures are then worth nothing.
+    #[must_use]
+    pub fn shared(&self) -> bool {
+        self.engine == self.loadgen
+    }
+}
+
+/// The cores asked for, or the first two allowed ones.
+///
+/// # Errors
+/// A text that says what to type, when cores are missing or outside the allowed set.
+pub fn cores(asked: &[usize], allow_shared: bool) -> Result<Cores, String> {
+    let allowed = sirocco_ring::affinity::cores_allowed()
+        .map_err(|error| format!("cannot read the cores allowed: {error}"))?;
+    choose(asked, &allowed, allow_shared)
+}
+
+fn choose(asked: &[usize], allowed: &[usize], allow_shared: bool) -> Result<Cores, String> {
+    let chosen = if asked.is_empty() { allowed } else { asked };
+    if let Some(core) = asked.iter().find(|core| !allowed.contains(core)) {
+        return Err(format!(
+            "--cores: {core} is not among the allowed cores {allowed:?}"
+        ));
+    }
+    let cores = match *chosen {
+        [engine, loadgen, ..] => Cores { engine, loadgen },
+        [one] => Cores {
+            engine: one,
+            loadgen: one,
+        },
+        [] => return Err("no core is allowed to this process".to_owned()),
+    };
+    if cores.shared() && !allow_shared {
+        return Err(format!(
+            "engine and loadgen need a core each and only core {} is given; \
+             --allow-shared-core runs all the same, with a verdict of invalid",
+            cores.engine
+        ));
+    }
+    Ok(cores)
+}
+
+/// Files of one bench, in a folder of its own that goes when it ends.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes the folder under target/sirocco.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make() -> io::Result<Self> {
+        let path = Path::new("target/sirocco").join(format!("run-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Path of a file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed lies under target/.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Where each child writes its record of SIRs; none outside of `--verify`.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// The engine's.
+    pub engine: Option<PathBuf>,
+    /// The loadgen's.
+    pub loadgen: Option<PathBuf>,
+}
+
+/// Starts both children on an empty stage and waits until they are ready.
+///
+/// # Errors
+/// [`StageError`], when a child cannot start or is not ready in time.
+pub fn start(
+    stage: &mut Stage,
+    scenario: &Scenario,
+    cores: Cores,
+    (records, folder): (&Records, &Folder),
+    watch: &mut Watch<'_>,
+) -> Result<EngineReady, StageError> {
+    let mut addresses = Vec::new();
+    if scenario.place != Place::Nowhere {
+        stage.start(Side::Loadgen, &loadgen(scenario, cores, records))?;
+        let wait = (Side::Loadgen, "ready");
+        let ready = stage.wait(wait, "opening its sockets", LOADGEN_READY, watch)?;
+        let ready: LoadgenReady = serde_json::from_value(ready).unwrap_or_default();
+        ready
+            .notices
+            .iter()
+            .for_each(|notice| stage.notice(Side::Loadgen, notice));
+        addresses = ready.addresses;
+    }
+    let hops = folder.file("next-hops");
+    std::fs::write(&hops, addresses.join("\n")).map_err(|error| StageError::Start {
+        side: Side::Engine,
+        error,
+    })?;
+    stage.start(Side::Engine, &engine(scenario, cores, records, &hops))?;
+    let loading = Duration::from_secs(scenario.population.identities / LOAD_PER_S_MIN);
+    let wait = (Side::Engine, "ready");
+    let ready = stage.wait(
+        wait,
+        "loading its population",
+        ENGINE_READY + loading,
+        watch,
+    )?;
+    let ready: EngineReady = serde_json::from_value(ready).unwrap_or_default();
+    ready
+        .notices
+        .iter()
+        .for_each(|notice| stage.notice(Side::Engine, notice));
+    Ok(ready)
+}
+
+fn loadgen(scenario: &Scenario, cores: Cores, records: &Records) -> Vec<String> {
+    let mut arguments = words(&["loadgen", "--child"]);
+    option(&mut arguments, "--core", cores.loadgen);
+    option(&mut arguments, "--seed", scenario.seed);
+    option(&mut arguments, "--mix", &scenario.mix);
+    match scenario.place {
+        Place::Direct => option(&mut arguments, "--direct", DIRECT_PORT),
+        Place::Edges | Place::Nowhere => {
+            option(&mut arguments, "--edges", scenario.next_hops);
+            if scenario.population.file.is_some() {
+                // A file names its next hops; `population generate` starts them here.
+                option(
+                    &mut arguments,
+                    "--port-base",
+                    crate::role::population::NEXT_HOP_FIRST.1,
+                );
+            }
+        }
+    }
+    // On one shared core a spinning loadgen would starve the engine.
+    option(
+        &mut arguments,
+        "--idle",
+        if cores.shared() { "wait" } else { "spin" },
+    );
+    if let Some(path) = &records.loadgen {
+        option(&mut arguments, "--record-sirs", path.display());
+    }
+    arguments
+}
+
+fn engine(scenario: &Scenario, cores: Cores, records: &Records, hops: &Path) -> Vec<String> {
+    let population = &scenario.population;
+    let mut arguments = words(&["engine", "--child"]);
+    option(&mut arguments, "--core", cores.engine);
+    option(&mut arguments, "--bind", "127.0.0.1:0");
+    option(&mut arguments, "--seed", scenario.seed);
+    match &population.file {
+        Some(file) => option(&mut arguments, "--population", file.display()),
+        None => {
+            option(&mut arguments, "--generate", population.identities);
+            option(&mut arguments, "--devices-min", population.devices_min);
+            option(&mut arguments, "--devices-max", population.devices_max);
+        }
+    }
+    option(&mut arguments, "--next-hop-count", scenario.next_hops);
+    match scenario.place {
+        Place::Edges => option(
+            &mut arguments,
+            "--next-hops",
+            format!("@{}", hops.display()),
+        ),
+        Place::Direct => option(&mut arguments, "--direct-port", DIRECT_PORT),
+        Place::Nowhere => {}
+    }
+    if let Some(path) = &records.engine {
+        option(&mut arguments, "--record-sirs", path.display());
+    }
+    let mut settings = scenario.engine.clone();
+    let drain_ms = i64::try_from(scenario.runs.drain_ms_max).unwrap_or(i64::MAX);
+    settings.insert("drain-ms".to_owned(), drain_ms.into());
+    if cores.shared() {
+        settings.insert("idle".to_owned(), "wait".into());
+    }
+    let settings = serde_json::to_string(&settings).unwrap_or_else(|_| "{}".to_owned());
+    option(&mut arguments, "--config-json", settings);
+    arguments
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn option(arguments: &mut Vec<String>, name: &str, value: impl std::fmt::Display) {
+    arguments.push(name.to_owned());
+    arguments.push(value.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Role};
+    use clap::Parser;
+
+    #[test]
+    fn cores_are_chosen_and_checked() {
+        let two = Cores {
+            engine: 0,
+            loadgen: 1,
+        };
+        assert_eq!(choose(&[], &[0, 1, 2], false), Ok(two));
+        assert_eq!(
+            choose(&[5, 3], &[3, 5], false),
+            Ok(Cores {
+                engine: 5,
+                loadgen: 3
+            })
+        );
+        assert!(
+            choose(&[7, 0], &[0, 1], true)
+                .expect_err("7")
+                .contains("allowed cores")
+        );
+        assert!(
+            choose(&[], &[4], false)
+                .expect_err("one")
+                .contains("--allow-shared-core")
+        );
+        assert!(choose(&[], &[4], true).is_ok_and(|cores| cores.shared()));
+    }
+
+    #[test]
+    fn the_children_understand_their_arguments() {
+        for name in ["dispatch", "direct", "null", "overload"] {
+            let scenario = Scenario::find(name).unwrap();
+            let records = Records {
+                engine: Some("e".into()),
+                loadgen: Some("l".into()),
+            };
+            let cores = Cores {
+                engine: 2,
+                loadgen: 3,
+            };
+            let engine = engine(&scenario, cores, &records, Path::new("hops"));
+            let parsed = Cli::try_parse_from(words(&["sirocco"]).iter().chain(&engine));
+            let Role::Engine(engine) = parsed.unwrap().role else {
+                panic!("{name}")
+            };
+            assert_eq!(
+                (engine.core, engine.generate),
+                (Some(2), Some(scenario.population.identities))
+            );
+            let loadgen = loadgen(&scenario, cores, &records);
+            let parsed = Cli::try_parse_from(words(&["sirocco"]).iter().chain(&loadgen));
+            let Role::Loadgen(loadgen) = parsed.unwrap().role else {
+                panic!("{name}")
+            };
+            assert!(loadgen.child && loadgen.mix.parse::<sirocco_loadgen::Mix>().is_ok());
+        }
+    }
+}

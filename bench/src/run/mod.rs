@@ -1,0 +1,74 @@
+//! `sirocco bench`: from a scenario to a record. `plan` says what is run in which order, `stage` holds
+//! both children, `child` one of them, `figures` turns reports into figures, `checked` is the pass of
+//! `--verify`.
+
+pub mod checked;
+pub mod child;
+pub mod figures;
+pub mod launch;
+pub mod plan;
+pub mod stage;
+
+use std::path::Path;
+
+use crate::cli::BenchArgs;
+use crate::record::Record;
+use crate::role::{EXIT_INVALID, EXIT_USAGE, complain};
+use crate::scenario::Scenario;
+use crate::table;
+
+/// Where the last record is kept.
+const LATEST: &str = "target/sirocco/latest.json";
+
+/// Runs the role; returns its exit code.
+pub fn start(args: &BenchArgs) -> u8 {
+    let scenario = match Scenario::find(&args.scenario).and_then(|found| found.with(args)) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            complain(error);
+            return EXIT_USAGE;
+        }
+    };
+    if args.print_scenario {
+        crate::print(&scenario.to_toml());
+        return 0;
+    }
+    let cores = match launch::cores(&args.cores, args.allow_shared_core) {
+        Ok(cores) => cores,
+        Err(error) => {
+            complain(error);
+            return EXIT_USAGE;
+        }
+    };
+    match plan::run(scenario, args, cores) {
+        Ok(record) => publish(&record, args),
+        Err(error) => {
+            complain(error);
+            EXIT_INVALID
+        }
+    }
+}
+
+/// Writes the record and shows the table; a record that cannot be kept makes the run invalid.
+fn publish(record: &Record, args: &BenchArgs) -> u8 {
+    let mut code = record.verdict.exit_code();
+    for path in [Some(Path::new(LATEST)), args.json.as_deref()]
+        .into_iter()
+        .flatten()
+    {
+        if let Err(error) = record.write(path) {
+            complain(format!(
+                "cannot write the record to {}: {error}",
+                path.display()
+            ));
+            code = code.max(EXIT_INVALID);
+        }
+    }
+    if args.quiet {
+        record.verdict.reasons.iter().for_each(complain);
+    } else {
+        crate::print(&table::bench(record));
+        crate::print(&format!("record: {LATEST}\n"));
+    }
+    code
+}

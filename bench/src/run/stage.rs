@@ -1,0 +1,320 @@
+//! The stage of a bench: both children and the one queue of their lines. Every wait goes through here,
+//! so that a child's death, a timeout and Ctrl-C end any phase at once and with a reason. Knows the
+//! form of the protocol (events by name), not its content. Called by `plan`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::child::{Child, Line, Side};
+
+/// How often a wait looks for Ctrl-C.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Why a bench broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// A child could not be started.
+    #[error("cannot start the {side}: {error}")]
+    Start {
+        /// Which one.
+        side: Side,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A child ended too early.
+    #[error("the {side} ended while {phase}: {words}")]
+    Died {
+        /// Which one.
+        side: Side,
+        /// What the bench was doing.
+        phase: String,
+        /// Its last lines on stderr.
+        words: String,
+    },
+    /// A child did not do in time what it was told.
+    #[error("the {side} took longer than {seconds} s for {phase}; last words: {words}")]
+    Slow {
+        /// Which one.
+        side: Side,
+        /// What the bench was doing.
+        phase: String,
+        /// How long it was given.
+        seconds: u64,
+        /// Its last lines on stderr.
+        words: String,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted; engine and loadgen were stopped")]
+    Interrupted,
+}
+
+/// Both children, and what they say.
+#[derive(Debug)]
+pub struct Stage {
+    program: PathBuf,
+    children: HashMap<Side, Child>,
+    lines: Sender<(Side, Line)>,
+    received: Receiver<(Side, Line)>,
+    interrupted: Arc<AtomicBool>,
+    notices: Vec<String>,
+    /// Last progress of each side.
+    progress: HashMap<Side, Value>,
+}
+
+/// Called with the last progress of each side whenever there is news.
+pub type Watch<'a> = dyn FnMut(&HashMap<Side, Value>) + 'a;
+
+impl Stage {
+    /// An empty stage; `program` is this binary, `interrupted` is set by the signal handlers.
+    #[must_use]
+    pub fn new(program: PathBuf, interrupted: Arc<AtomicBool>) -> Self {
+        let (lines, received) = channel();
+        Self {
+            program,
+            children: HashMap::new(),
+            lines,
+            received,
+            interrupted,
+            notices: Vec::new(),
+            progress: HashMap::new(),
+        }
+    }
+
+    /// Starts a child.
+    ///
+    /// # Errors
+    /// [`StageError::Start`].
+    pub fn start(&mut self, side: Side, arguments: &[String]) -> Result<(), StageError> {
+        let child = Child::start(side, &self.program, arguments, &self.lines)
+            .map_err(|error| StageError::Start { side, error })?;
+        self.children.insert(side, child);
+        Ok(())
+    }
+
+    /// Tells a child a command.
+    ///
+    /// # Errors
+    /// [`StageError::Died`] when it listens no more.
+    pub fn tell(&mut self, side: Side, command: &str) -> Result<(), StageError> {
+        let told = self
+            .children
+            .get_mut(&side)
+            .map(|child| child.tell(command));
+        match told {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.died(side, "being told a command")),
+        }
+    }
+
+    /// Waits for the event `name` of one side and returns it; other events pass by.
+    ///
+    /// # Errors
+    /// [`StageError`], when a child ends, the time is over, or the user interrupts.
+    pub fn wait(
+        &mut self,
+        (side, name): (Side, &str),
+        phase: &str,
+        limit: Duration,
+        watch: &mut Watch<'_>,
+    ) -> Result<Value, StageError> {
+        let until = Instant::now() + limit;
+        while let Some((from, event)) = self.next_event(until, phase)? {
+            let named = event
+                .get("event")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            if from == side && named == name {
+                return Ok(event);
+            }
+            self.note(from, event, watch);
+        }
+        let words = self.words(side);
+        Err(StageError::Slow {
+            side,
+            phase: phase.to_owned(),
+            seconds: limit.as_secs(),
+            words,
+        })
+    }
+
+    /// Lets the children run for `length`, watching them.
+    ///
+    /// # Errors
+    /// [`StageError`], when a child ends or the user interrupts.
+    pub fn run_for(
+        &mut self,
+        length: Duration,
+        phase: &str,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), StageError> {
+        let until = Instant::now() + length;
+        while let Some((from, event)) = self.next_event(until, phase)? {
+            self.note(from, event, watch);
+        }
+        Ok(())
+    }
+
+    /// The next event of any child; `None` when `until` is reached.
+    fn next_event(
+        &mut self,
+        until: Instant,
+        phase: &str,
+    ) -> Result<Option<(Side, Value)>, StageError> {
+        loop {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(StageError::Interrupted);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match self.received.recv_timeout(left.min(LOOK)) {
+                Ok((side, Line::Event(event))) => return Ok(Some((side, event))),
+                Ok((side, Line::Words(words) | Line::Noise(words))) => {
+                    if let Some(child) = self.children.get_mut(&side) {
+                        child.hear(words);
+                    }
+                }
+                Ok((side, Line::Closed)) => return Err(self.died(side, phase)),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Unreachable while `self.lines` lives; an end all the same.
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    }
+
+    fn note(&mut self, side: Side, event: Value, watch: &mut Watch<'_>) {
+        if event.get("event").and_then(Value::as_str) == Some("notice") {
+            self.notice(
+                side,
+                event
+                    .get("text")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+            );
+            return;
+        }
+        self.progress.insert(side, event);
+        watch(&self.progress);
+    }
+
+    /// Keeps what a child said about a limit or a missing feature, once.
+    pub fn notice(&mut self, side: Side, text: &str) {
+        let notice = format!("{side}: {text}");
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// What the children said so far.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Stops all children where they are, so that both cores are free.
+    pub fn pause(&mut self) {
+        self.children.values_mut().for_each(Child::pause);
+    }
+
+    /// Lets them go on.
+    pub fn resume(&mut self) {
+        self.children.values_mut().for_each(Child::resume);
+    }
+
+    /// Ends all children, the engine first.
+    pub fn end(&mut self) {
+        self.children.remove(&Side::Engine);
+        self.children.clear();
+        while self.received.try_recv().is_ok() {}
+    }
+
+    fn died(&mut self, side: Side, phase: &str) -> StageError {
+        // What it said last may still be on its way.
+        let until = Instant::now() + LOOK;
+        while let Ok((from, line)) = self
+            .received
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            if let (Line::Words(words), Some(child)) = (line, self.children.get_mut(&from)) {
+                child.hear(words);
+            }
+        }
+        let words = self.words(side);
+        StageError::Died {
+            side,
+            phase: phase.to_owned(),
+            words,
+        }
+    }
+
+    fn words(&self, side: Side) -> String {
+        match self.children.get(&side).map(Child::last_words) {
+            Some(words) if !words.is_empty() => words.join(" | "),
+            _ => "it said nothing".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn stage(script: &str) -> Stage {
+        let mut stage = Stage::new("/bin/sh".into(), Arc::default());
+        stage
+            .start(Side::Engine, &["-c".to_owned(), script.to_owned()])
+            .unwrap();
+        stage
+    }
+
+    #[test]
+    fn an_event_is_waited_for_while_others_pass() {
+        let mut stage = stage(
+            "echo '{\"event\":\"notice\",\"text\":\"no huge pages\"}'
+             echo '{\"event\":\"progress\",\"sirs\":3}'; echo '{\"event\":\"ready\",\"n\":1}'; cat",
+        );
+        let mut seen = Vec::new();
+        let mut watch = |progress: &HashMap<Side, Value>| {
+            seen.push(progress[&Side::Engine]["sirs"].as_u64());
+        };
+        let ready = stage
+            .wait((Side::Engine, "ready"), "starting", LONG, &mut watch)
+            .unwrap();
+        assert_eq!(ready["n"], 1);
+        assert_eq!(seen, [Some(3)]);
+        assert_eq!(stage.notices(), ["engine: no huge pages"]);
+    }
+
+    #[test]
+    fn a_dead_child_is_reported_with_its_last_words() {
+        let mut stage = stage("echo 'no such device' >&2; exit 3");
+        let error = stage.wait((Side::Engine, "ready"), "starting", LONG, &mut |_| {});
+        let text = error.expect_err("dead").to_string();
+        assert!(text.contains("engine ended while starting"), "{text}");
+        assert!(text.contains("no such device"), "{text}");
+    }
+
+    #[test]
+    fn a_child_that_says_nothing_is_given_up() {
+        let mut stage = stage("cat");
+        let wait = stage.wait((Side::Engine, "ready"), "loading", LOOK, &mut |_| {});
+        assert!(matches!(wait, Err(StageError::Slow { .. })), "{wait:?}");
+        stage.end();
+        assert!(stage.tell(Side::Engine, "stop").is_err());
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_wait_at_once() {
+        let mut stage = stage("cat");
+        stage.interrupted.store(true, Ordering::Relaxed);
+        let run = stage.run_for(LONG, "measuring", &mut |_| {});
+        assert!(matches!(run, Err(StageError::Interrupted)));
+    }
+}

@@ -1,0 +1,79 @@
+//! Medians and spreads of repetitions. Means are not used: one stolen time slice would move them.
+//! Called by the ceiling and by the record.
+
+use serde::{Deserialize, Serialize};
+
+/// Median, least and greatest of a few repetitions, with the repetitions themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Median; the mean of the middle two for an even count; 0 without samples.
+    pub median: f64,
+    /// Least.
+    pub min: f64,
+    /// Greatest.
+    pub max: f64,
+    /// Every repetition in the order it was run.
+    pub samples: Vec<f64>,
+}
+
+impl Spread {
+    /// The spread of `samples`, which are kept in their order; those not finite are left out.
+    #[must_use]
+    pub fn of(samples: Vec<f64>) -> Self {
+        let mut sorted: Vec<f64> = samples.iter().copied().filter(|s| s.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
+            return Self::default();
+        };
+        let middle = sorted.len() / 2;
+        let median = match sorted.len() % 2 {
+            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+            _ => sorted[middle],
+        };
+        Self {
+            median,
+            min,
+            max,
+            samples,
+        }
+    }
+
+    /// Distance of least and greatest as a share of the median; 0 without samples.
+    #[must_use]
+    pub fn relative(&self) -> f64 {
+        if self.median == 0.0 {
+            0.0
+        } else {
+            (self.max - self.min) / self.median
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_ignores_one_bad_repetition() {
+        let spread = Spread::of(vec![3.0, 1.0, 1000.0]);
+        assert_eq!((spread.median, spread.min, spread.max), (3.0, 1.0, 1000.0));
+        assert_eq!(spread.samples, vec![3.0, 1.0, 1000.0]);
+    }
+
+    #[test]
+    fn an_even_count_takes_the_middle_of_two() {
+        assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 9.0]).median, 3.0);
+    }
+
+    #[test]
+    fn no_samples_give_zeroes_and_infinities_are_left_out() {
+        assert_eq!(Spread::of(vec![]).median, 0.0);
+        assert_eq!(Spread::of(vec![f64::INFINITY, 2.0]).median, 2.0);
+    }
+
+    #[test]
+    fn the_relative_spread_is_of_the_median() {
+        assert_eq!(Spread::of(vec![1.0, 2.0, 9.0]).relative(), 4.0);
+        assert_eq!(Spread::default().relative(), 0.0);
+    }
+}

@@ -1,0 +1,237 @@
+//! Whether a record can be used. Two questions kept apart: is the run valid (was the load what was
+//! asked for, on a machine fit to measure), and did every check pass (the ledger balances, both sides
+//! saw the same). An invalid run says nothing about the engine; a failed check says it is wrong.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Record;
+use crate::scenario::Place;
+
+/// The judgement on one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether the figures may be used.
+    pub valid: bool,
+    /// Whether every check passed.
+    pub passed: bool,
+    /// Why not, in full sentences; empty when valid and passed.
+    pub reasons: Vec<String>,
+}
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Self {
+            valid: true,
+            passed: true,
+            reasons: Vec::new(),
+        }
+    }
+}
+
+impl Verdict {
+    /// Exit code of the process: 0 pass, 1 a check failed, 2 the run is invalid.
+    ///
+    /// A failed check comes first: a wrong ledger is wrong on any machine.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.passed, self.valid) {
+            (false, _) => 1,
+            (true, false) => 2,
+            (true, true) => 0,
+        }
+    }
+
+    fn invalid(&mut self, reason: String) {
+        self.valid = false;
+        self.reasons.push(reason);
+    }
+
+    fn failed(&mut self, reason: String) {
+        self.passed = false;
+        self.reasons.push(reason);
+    }
+}
+
+/// Judges a record by its scenario's checks; `shared_core` when both sides ran on one core.
+#[must_use]
+pub fn judge(record: &Record, shared_core: bool) -> Verdict {
+    let mut verdict = Verdict::default();
+    balance(record, &mut verdict);
+    fitness(record, shared_core, &mut verdict);
+    load(record, &mut verdict);
+    verdict
+}
+
+/// What must hold on any machine: the books.
+fn balance(record: &Record, verdict: &mut Verdict) {
+    let (ledger, checks) = (&record.ledger, &record.config.checks);
+    if ledger.residue != 0 {
+        verdict.failed(format!(
+            "the ledger does not balance: {} targets of {} are neither settled nor in flight",
+            ledger.residue, ledger.accepted
+        ));
+    }
+    if ledger.in_flight != 0 {
+        verdict.failed(format!(
+            "{} targets were still in flight when the drain ended; raise runs.drain-ms-max",
+            ledger.in_flight
+        ));
+    }
+    let delivered = ledger.delivered + ledger.stored;
+    let share = delivered as f64 / ledger.accepted.max(1) as f64;
+    if share < checks.delivered_share_min {
+        verdict.failed(format!(
+            "only {:.4} % of {} targets were delivered, {:.4} % are wanted",
+            share * 100.0,
+            ledger.accepted,
+            checks.delivered_share_min * 100.0
+        ));
+    }
+    // The loadgen may see fewer than were sent when datagrams were lost, never more.
+    if record.config.place != Place::Nowhere && record.loadgen.sirs_received < delivered {
+        verdict.failed(format!(
+            "the loadgen received {} SIRs, yet {delivered} are booked as delivered",
+            record.loadgen.sirs_received
+        ));
+    }
+    if let Some(verification) = record.verify.as_ref().filter(|v| !v.is_clean()) {
+        verdict.failed(format!("SIR by SIR: {}", verification.summary()));
+    }
+}
+
+/// Whether the machine could measure at all.
+fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
+    let steal = record.cpu_ticks.steal_share();
+    if steal > record.config.checks.steal_share_max {
+        verdict.invalid(format!(
+            "the hypervisor took {:.1} % of the machine's time away; run on a quieter machine",
+            steal * 100.0
+        ));
+    }
+    if shared_core {
+        verdict.invalid("engine and loadgen shared one core; give two with --cores".to_owned());
+    }
+    let Some(ceiling) = &record.ceiling else {
+        return;
+    };
+    let lost = ceiling.lost();
+    if lost > 0 {
+        verdict.invalid(format!(
+            "the ceiling probes lost {lost} datagrams; raise net.core.rmem_max"
+        ));
+    }
+    if record.ceiling_share.is_some_and(|share| share > 1.0) {
+        verdict.invalid(
+            "the engine beat its ceiling: the ceiling was disturbed; run again".to_owned(),
+        );
+    }
+}
+
+/// Whether the load was the one asked for.
+fn load(record: &Record, verdict: &mut Verdict) {
+    let checks = &record.config.checks;
+    if record.runs.iter().all(|run| run.purpose != "rate") || record.engine.sirs_sent == 0 {
+        verdict.invalid("nothing was measured".to_owned());
+    }
+    for run in record.runs.iter().filter(|run| run.rate != "max") {
+        let lag = run.order_lag_us.p99;
+        if lag > checks.lag_p99_us_max as f64 {
+            verdict.invalid(format!(
+                "at {} SIRs/s the order source lagged {lag:.0} us at p99, {} us are allowed",
+                run.rate, checks.lag_p99_us_max
+            ));
+        }
+        let share = run.sirs_per_s / run.latency_us.offered_per_s;
+        let complete = record.config.checks.offered_share_min * checks.delivered_share_min;
+        if run.latency_us.offered_per_s > 0.0 && share < complete {
+            verdict.invalid(format!(
+                "only {:.1} % of {} SIRs/s offered were answered in time: the rate is above what \
+                 this machine carries; lower --rate",
+                share * 100.0,
+                run.rate
+            ));
+        }
+    }
+    let lag = record.loadgen.lag_us.p99;
+    if lag > checks.lag_p99_us_max as f64 {
+        verdict.invalid(format!(
+            "the loadgen answered {lag:.0} us late at p99, {} us are allowed",
+            checks.lag_p99_us_max
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ceiling::{Ceiling, Probe};
+    use crate::record::{LedgerFigures, RunFigures, tests::sound};
+
+    type Change = Box<dyn FnOnce(&mut Record)>;
+
+    /// The verdict after one change to a sound record.
+    fn after(change: impl FnOnce(&mut Record)) -> Verdict {
+        let mut record = sound();
+        change(&mut record);
+        record.ledger = record.ledger.balanced();
+        judge(&record, false)
+    }
+
+    #[test]
+    fn a_sound_record_passes() {
+        assert_eq!(after(|_| {}), Verdict::default());
+        assert_eq!(Verdict::default().exit_code(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_fails_and_what_is_unfit_is_invalid() {
+        let failed: [fn(&mut Record); 4] = [
+            |r| r.ledger.accepted += 1,
+            |r| r.ledger.in_flight = 1,
+            |r| r.loadgen.sirs_received = 9,
+            |r| {
+                r.ledger = LedgerFigures {
+                    accepted: 10,
+                    delivered: 9,
+                    failed: 1,
+                    ..Default::default()
+                }
+            },
+        ];
+        for (index, change) in failed.into_iter().enumerate() {
+            let verdict = after(change);
+            assert_eq!(verdict.exit_code(), 1, "case {index}: {verdict:?}");
+        }
+        let late = RunFigures {
+            rate: "1M".to_owned(),
+            ..Default::default()
+        };
+        let mut lagging = late.clone();
+        lagging.order_lag_us.p99 = 1e5;
+        let mut short = late;
+        (short.latency_us.offered_per_s, short.sirs_per_s) = (1e6, 8e5);
+        let probe = Probe {
+            lost: 1,
+            ..Probe::default()
+        };
+        let lossy = Ceiling {
+            gso_gro: Some(probe),
+            ..Ceiling::default()
+        };
+        let invalid: [Change; 7] = [
+            Box::new(|r| r.cpu_ticks.steal = 50),
+            Box::new(|r| r.engine.sirs_sent = 0),
+            Box::new(|r| r.loadgen.lag_us.p99 = 1e6),
+            Box::new(|r| r.runs.push(lagging)),
+            Box::new(|r| r.runs.push(short)),
+            Box::new(|r| r.ceiling = Some(lossy)),
+            Box::new(|r| (r.ceiling, r.ceiling_share) = (Some(Ceiling::default()), Some(1.1))),
+        ];
+        for (index, change) in invalid.into_iter().enumerate() {
+            let verdict = after(change);
+            assert_eq!(verdict.exit_code(), 2, "case {index}: {verdict:?}");
+            assert_eq!(verdict.reasons.len(), 1, "case {index}: {verdict:?}");
+        }
+        assert_eq!(judge(&sound(), true).exit_code(), 2);
+    }
+}
