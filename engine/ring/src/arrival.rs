@@ -253,4 +253,26 @@ mod tests {
         bytes[OUT_BYTES] = 99;
         assert_eq!(read(0, &bytes).unwrap_err(), Unreadable::Malformed);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_octets_make_the_reader_panic(
+            mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            words in proptest::array::uniform4(0_u32..200),
+        ) {
+            let _ = read(0, &bytes);
+            if bytes.len() >= HEAD_BYTES {
+                // Lengths near the truth go deeper than noise does.
+                write_lengths(&mut bytes, words[0], words[1], words[2], 0);
+                bytes[OUT_BYTES] = libc::AF_INET as u8;
+                bytes[OUT_BYTES + 1] = 0;
+                bytes[OUT_BYTES + NAME_ROOM_BYTES] = words[3] as u8;
+                bytes[OUT_BYTES + NAME_ROOM_BYTES + 1..][..7].fill(0);
+                if let Ok(received) = read(0, &bytes) {
+                    let told: usize = received.datagrams().map(<[u8]>::len).sum();
+                    proptest::prop_assert_eq!(told, received.bytes.len());
+                }
+            }
+        }
+    }
 }

@@ -29,6 +29,11 @@ pub const SLABS_MAX: u32 = 16_384;
 /// Receive buffers of one port (a provided buffer ring has at most 32,768 entries, io_uring_register(2)).
 pub const RECEIVE_BUFFERS_MAX: u32 = 32_768;
 
+/// Receive buffers by default. Few stay in the cache: with trains of 64 over loopback a message costs 98 ns
+/// of CPU with 8 buffers, 108 with 16, 111 with 32, 114 with 128; below 16 the receives end too often
+/// when datagrams come singly. A port of hundreds of sockets wants one for every four of them.
+pub const RECEIVE_BUFFERS: u32 = 16;
+
 /// The kernel interface under a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
@@ -116,7 +121,7 @@ impl PortConfig {
             sockets,
             slab_count: 256,
             slab_bytes: TRAIN_BYTES_MAX as u32,
-            receive_buffer_count: 32,
+            receive_buffer_count: RECEIVE_BUFFERS,
             backend: Backend::Auto,
             send_path: SendPath::Copy,
             gro: true,

@@ -44,9 +44,9 @@ mod waker;
 
 pub use arrival::Received;
 pub use config::{
-    Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig, RECEIVE_BUFFERS_MAX,
-    SEGMENTS_MAX, SLAB_BYTES_MAX, SLABS_MAX, SOCKET_BUFFER_BYTES, SOCKETS_MAX, SendPath,
-    SocketConfig, TRAIN_BYTES_MAX,
+    Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig, RECEIVE_BUFFERS,
+    RECEIVE_BUFFERS_MAX, SEGMENTS_MAX, SLAB_BYTES_MAX, SLABS_MAX, SOCKET_BUFFER_BYTES, SOCKETS_MAX,
+    SendPath, SocketConfig, TRAIN_BYTES_MAX,
 };
 pub use counters::{Counters, SendErrors};
 pub use port::{Datagram, Port, SendError, Sent, Train, Wait};

@@ -280,24 +280,27 @@ impl Uring {
         }
     }
 
-    /// Arms ended receives again, at most as many as there are buffers: more would only end again.
+    /// Arms ended receives again, at most as many as there are buffers (more would only end again)
+    /// and as the submission queue has room for, so that a turn stays one system call.
     #[inline]
     fn rearm(&mut self, store: &mut Store) -> io::Result<()> {
         if self.unarmed.is_empty() && self.wake_armed {
             return Ok(());
         }
-        for _ in 0..store.receive.available() {
+        let submission = self.ring.submission();
+        let room = submission.capacity() - submission.len();
+        drop(submission);
+        if room > 0 && !self.wake_armed {
+            self.arm_wake()?;
+        }
+        for _ in 0..store.receive.available().min(room.saturating_sub(1)) {
             let Some(socket) = self.unarmed.pop_front() else {
                 break;
             };
             store.counters.rearms += 1;
             self.arm(socket)?;
         }
-        if self.wake_armed {
-            Ok(())
-        } else {
-            self.arm_wake()
-        }
+        Ok(())
     }
 
     #[inline]
