@@ -26,6 +26,9 @@ use mmsg::Mmsg;
 use store::Store;
 use uring::Uring;
 
+/// Longest wait of one turn; what is longer is cut, so that any `Duration` fits the kernel's clock.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
 /// One slab's journey to one target.
 #[derive(Debug, Clone, Copy)]
 pub struct Train {
@@ -61,7 +64,7 @@ pub struct Datagram {
 pub enum Wait {
     /// Not at all.
     No,
-    /// Until something completes, a waker wakes, or this much time passes.
+    /// Until something completes (a send, too), a waker wakes, or this much time passes; one hour at most.
     Until(Duration),
 }
 
@@ -304,7 +307,10 @@ impl Port {
     pub fn turn(&mut self, wait: Wait) -> io::Result<()> {
         self.store.counters.turns += 1;
         let unread = !self.store.receive.is_empty();
-        let wait = if unread { Wait::No } else { wait };
+        let wait = match wait {
+            Wait::Until(time) if !unread => Wait::Until(time.min(WAIT_MAX)),
+            _ => Wait::No,
+        };
         match &mut *self.driver {
             Driver::Uring(uring) => uring.turn(&mut self.store, &self.bell, wait),
             Driver::Mmsg(mmsg) => mmsg.turn(&mut self.store, &self.bell, wait),

@@ -206,7 +206,7 @@ impl Mmsg {
                 revents: 0,
             };
             let timeout = libc::timespec {
-                tv_sec: time.as_secs().min(i64::MAX as u64) as i64,
+                tv_sec: time.as_secs() as i64,
                 tv_nsec: i64::from(time.subsec_nanos()),
             };
             // SAFETY: one pollfd and one timespec, ours over the call; no signal mask.

@@ -49,14 +49,7 @@ fn open_use_and_drop(backend: Backend, path: SendPath) {
 #[test]
 fn ports_dropped_in_the_middle_leak_nothing() {
     // In a process of its own, as other tests open ports too.
-    const CHILD: &str = "SIROCCO_RING_CLOSING_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let name = "closing::ports_dropped_in_the_middle_leak_nothing";
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--test-threads=1"])
-            .env(CHILD, "1")
-            .status();
-        assert!(status.unwrap().success());
+    if !crate::rig::in_own_process("closing::ports_dropped_in_the_middle_leak_nothing") {
         return;
     }
     for backend in BACKENDS {

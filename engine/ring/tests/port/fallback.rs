@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use sirocco_ring::{Backend, Notice, OpenError, Port, probe};
+use sirocco_ring::{Backend, Notice, OpenError, Port, SendPath, Train, probe};
 
-use crate::rig::{Rig, fill_segments, read_all, small};
+use crate::rig::{Rig, fill_segments, in_own_process, port, read_all, small};
 
 /// Number of io_uring_setup on every architecture that Rust's Linux targets share it with.
 const IO_URING_SETUP: u32 = 425;
@@ -75,7 +75,7 @@ fn auto_falls_back_says_so_and_still_moves_trains() {
         let slab = rig.left.take_slab().unwrap();
         fill_segments(&mut rig.left.slab_mut(&slab)[..1000], 100, 4);
         let target = rig.right.local_address(0);
-        let train = sirocco_ring::Train {
+        let train = Train {
             socket: 0,
             target,
             source: None,
@@ -124,4 +124,63 @@ fn auto_takes_io_uring_where_it_is_to_be_had() {
         .all(|finding| finding.feature != "io_uring");
     let rig = Rig::new(Backend::Auto);
     assert_eq!(rig.left.backend() == Backend::Uring, had);
+}
+
+/// Takes from the calling thread the right to lock memory beyond the limit, and sets the limit.
+fn limit_locked_memory(bytes: u64) {
+    const CAP_IPC_LOCK: u32 = 14;
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: `limit` is ours over the call.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    assert_eq!(result, 0);
+    // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
+    let mut header = [0x2008_0522_u32, 0];
+    let mut sets = [0_u32; 6];
+    // SAFETY: header and sets have the sizes that version 3 asks for and are ours over the call.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    sets[0] &= !(1 << CAP_IPC_LOCK);
+    // SAFETY: as above.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0);
+}
+
+#[test]
+fn slabs_beyond_the_locked_memory_limit_fall_back_to_plain_zero_copy() {
+    if !in_own_process(
+        "fallback::slabs_beyond_the_locked_memory_limit_fall_back_to_plain_zero_copy",
+    ) {
+        return;
+    }
+    limit_locked_memory(1 << 20);
+    let mut config = small(Backend::Uring);
+    config.send_path = SendPath::ZeroCopyFixed;
+    config.slab_count = 64; // 4 MiB
+    let mut left = port(&config);
+    let missing = |notice: &&Notice| matches!(notice, Notice::FixedBuffersMissing(libc::ENOMEM));
+    let said = left
+        .limits()
+        .iter()
+        .find(missing)
+        .expect("a notice")
+        .to_string();
+    assert!(said.contains("RLIMIT_MEMLOCK"), "{said}");
+    let slab = left.take_slab().unwrap();
+    let target = left.local_address(0);
+    left.send(
+        slab,
+        Train {
+            socket: 0,
+            target,
+            source: None,
+            length: 900,
+            segment: 300,
+            tag: 0,
+        },
+    );
+    assert_eq!(crate::rig::reports(&mut left, 1)[0].result, Ok(900));
+    assert_eq!(left.counters().zc_notifications, 1);
 }

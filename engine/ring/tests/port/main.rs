@@ -3,11 +3,12 @@
 #![allow(missing_docs)]
 // A helper of a test may give up as a test may.
 #![allow(clippy::unwrap_used)]
-// The seccomp filter of `fallback` is a system call with a pointer.
+// The filters and limits of `fallback` are system calls with pointers.
 #![allow(unsafe_code)]
 
 mod closing;
 mod cost;
+mod echo;
 mod errors;
 mod fallback;
 mod flood;

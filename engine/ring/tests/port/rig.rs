@@ -83,3 +83,23 @@ pub fn fill_segments(bytes: &mut [u8], segment: usize, salt: u64) {
         }
     }
 }
+
+/// True in a process that runs the test `name` alone; else runs such a process, which must succeed,
+/// and is false. For tests that count or change what belongs to the whole process.
+pub fn in_own_process(name: &str) -> bool {
+    const CHILD: &str = "SIROCCO_RING_OWN_PROCESS";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && told.contains("1 passed"),
+        "{told}"
+    );
+    false
+}
