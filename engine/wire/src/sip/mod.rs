@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod header;
+mod line;
 pub mod message;
 pub mod screen;
 pub mod status;

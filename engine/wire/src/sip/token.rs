@@ -13,10 +13,22 @@ pub const fn is_token_octet(octet: u8) -> bool {
         )
 }
 
+/// Which octets may stand in a token, by octet.
+const TOKEN_OCTETS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = is_token_octet(octet as u8);
+        octet += 1;
+    }
+    table
+};
+
 /// Tells whether `octets` is one token: not empty, token octets only.
+#[inline]
 #[must_use]
 pub fn is_token(octets: &[u8]) -> bool {
-    !octets.is_empty() && octets.iter().all(|&octet| is_token_octet(octet))
+    !octets.is_empty() && octets.iter().all(|&octet| TOKEN_OCTETS[usize::from(octet)])
 }
 
 /// Tells whether `octet` is white space inside a header field; CR and LF count, as folding
@@ -58,6 +70,7 @@ pub fn trim_start(octets: &[u8]) -> &[u8] {
 }
 
 /// Reads decimal digits only; `None` when empty, not digits, or above `u32::MAX`.
+#[inline]
 #[must_use]
 pub fn decimal(octets: &[u8]) -> Option<u32> {
     if octets.is_empty() {
@@ -76,6 +89,7 @@ pub fn decimal(octets: &[u8]) -> Option<u32> {
 }
 
 /// Splits leading decimal digits off `octets`; `None` when there are none or they exceed `u32`.
+#[inline]
 #[must_use]
 pub fn leading_decimal(octets: &[u8]) -> Option<(u32, &[u8])> {
     let count = octets

@@ -37,7 +37,8 @@ impl<'a> Via<'a> {
             return None;
         }
         let params = Params::new(&rest[end..]);
-        let branch = params.find(b"branch").and_then(|param| param.value);
+        let branch = leading_branch(&rest[end..])
+            .or_else(|| params.find(b"branch").and_then(|param| param.value));
         Some(Via {
             transport,
             sent_by,
@@ -102,11 +103,23 @@ impl<'a> Via<'a> {
         self.branch?.strip_prefix(BRANCH_COOKIE)
     }
 
-    /// Splits sent-by into host and port; the port is 0 when it is no 16-bit number.
+    /// Splits sent-by into host and port; the port is `Some(0)` when it is no 16-bit number.
     #[must_use]
     pub fn host_port(&self) -> (&'a [u8], Option<u16>) {
         super::uri::split_host_port(self.sent_by)
     }
+}
+
+/// Reads the branch where most elements put it, first and without white space.
+#[inline]
+fn leading_branch(params: &[u8]) -> Option<&[u8]> {
+    let rest = params.strip_prefix(b";branch=")?;
+    let end = find_unquoted(rest, b';', b',');
+    let branch = &rest[..end];
+    let [first, .., last] = branch else {
+        return None;
+    };
+    (!is_white(*first) && !is_white(*last)).then_some(branch)
 }
 
 #[cfg(test)]
