@@ -133,9 +133,9 @@ fn limit_locked_memory(bytes: u64) {
         rlim_cur: bytes,
         rlim_max: bytes,
     };
+    // A hard limit below `bytes` cannot be raised by everyone, and does as well.
     // SAFETY: `limit` is ours over the call.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-    assert_eq!(result, 0);
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
     // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
     let mut header = [0x2008_0522_u32, 0];
     let mut sets = [0_u32; 6];
@@ -155,10 +155,11 @@ fn slabs_beyond_the_locked_memory_limit_fall_back_to_plain_zero_copy() {
     ) {
         return;
     }
-    limit_locked_memory(1 << 20);
+    // The kernel counts locked memory by user, so the limit leaves room for rings of other processes.
+    limit_locked_memory(32 << 20);
     let mut config = small(Backend::Uring);
     config.send_path = SendPath::ZeroCopyFixed;
-    config.slab_count = 64; // 4 MiB
+    config.slab_count = 1024; // 64 MiB
     let mut left = port(&config);
     let missing = |notice: &&Notice| matches!(notice, Notice::FixedBuffersMissing(libc::ENOMEM));
     let said = left
