@@ -120,6 +120,17 @@ impl WalkCursor {
     }
 }
 
+/// What the owner of the numbers tells the table about them.
+pub trait Numbers {
+    /// The hash under which `number` was inserted.
+    fn hash(&self, number: u32) -> u64;
+    /// Starts loading what `hash` will read.
+    fn prefetch(&self, number: u32);
+}
+
+/// Splits between loading a bucket's entries and splitting it: several inserts' worth of time.
+const SPLIT_AHEAD: u32 = 4;
+
 /// The table.
 pub struct Directory {
     buckets: Region<Bucket>,
@@ -222,20 +233,15 @@ impl Directory {
         }
     }
 
-    /// Adds `number` (not 0, not present) under `hash`; `hash_of` gives the hash of any number
-    /// held, for the one bucket that growth may split.
+    /// Adds `number` (not 0, not present) under `hash`; growth may split one bucket, for which
+    /// it asks `numbers` for the hashes of what is in it.
     ///
     /// # Errors
     /// The kernel's, when memory is refused; the entry is then not added.
-    pub fn insert(
-        &mut self,
-        hash: u64,
-        number: u32,
-        hash_of: impl Fn(u32) -> u64,
-    ) -> io::Result<()> {
+    pub fn insert(&mut self, hash: u64, number: u32, numbers: &impl Numbers) -> io::Result<()> {
         debug_assert_ne!(number, 0);
         if self.len >= self.count as usize * ENTRIES_PER_BUCKET {
-            self.split(hash_of)?;
+            self.split(numbers)?;
         }
         self.push(self.address(hash), tag_of(hash), number)?;
         self.len += 1;
@@ -417,7 +423,7 @@ impl Directory {
 
     /// Grows by one bucket: the entries of the oldest unsplit bucket divide between it and the
     /// new one.
-    fn split(&mut self, hash_of: impl Fn(u32) -> u64) -> io::Result<()> {
+    fn split(&mut self, numbers: &impl Numbers) -> io::Result<()> {
         let fresh = self.count as usize;
         if fresh >= BUCKETS_MAX {
             return Ok(());
@@ -427,6 +433,7 @@ impl Directory {
         self.reserve_overflow()?;
         let old = fresh as u32 - self.round;
         let bit = u64::from(self.round);
+        self.prefetch_splits(old, numbers);
         self.count += 1;
         if self.count == self.round * 2 {
             self.round *= 2;
@@ -437,7 +444,7 @@ impl Directory {
             // All hashes first: their loads are cache misses that then overlap.
             let mut hashes = [0u64; SLOTS];
             for (hash, &number) in hashes.iter_mut().zip(&bucket.numbers[..occupied]) {
-                *hash = hash_of(number);
+                *hash = numbers.hash(number);
             }
             let next = bucket.overflow;
             if next != 0 {
@@ -447,6 +454,18 @@ impl Directory {
                 bucket = after;
             } else {
                 return self.divide(&bucket, &hashes, (old, bit));
+            }
+        }
+    }
+
+    /// Starts loading what the coming splits will read: which buckets they are is known.
+    fn prefetch_splits(&self, old: u32, numbers: &impl Numbers) {
+        self.prefetch(old + 2 * SPLIT_AHEAD);
+        let soon = old + SPLIT_AHEAD;
+        if soon < self.round {
+            let bucket = &self.buckets.slice()[soon as usize];
+            for &number in &bucket.numbers {
+                numbers.prefetch(number);
             }
         }
     }

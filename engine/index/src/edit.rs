@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::device::{Change, DEVICE_TEXT_MAX, Device, DeviceEntry, DeviceId};
 use crate::device::{NEXT_HOP_DIRECT, StoredContact};
+use crate::directory::Numbers;
+use crate::hash::HashKey;
 use crate::identity::Identity;
 use crate::index::{Index, IndexError, text_number};
-use crate::runs::{DEVICES_PER_IDENTITY_MAX, Run};
+use crate::runs::{DEVICES_PER_IDENTITY_MAX, Run, RunHeap};
 
 /// What an insert did.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -180,11 +182,11 @@ impl Index {
             return Ok(());
         }
         let number = self.runs.create(identity.key, identity.shape, fresh)?;
-        let (runs, key) = (&self.runs, self.hash);
-        let added = self.directory.insert(hash, number, |number| {
-            let header = runs.header(number);
-            key.hash_packed(header.key, header.shape())
-        });
+        let numbers = RunNumbers {
+            runs: &self.runs,
+            hash: self.hash,
+        };
+        let added = self.directory.insert(hash, number, &numbers);
         if let Err(refused) = added {
             self.runs.destroy(number);
             return Err(refused.into());
@@ -320,6 +322,25 @@ impl Index {
         if device.has_text_id() {
             self.device_texts.release(text_number(&device.id));
         }
+    }
+}
+
+/// The runs, as the directory sees them.
+struct RunNumbers<'a> {
+    runs: &'a RunHeap,
+    hash: HashKey,
+}
+
+impl Numbers for RunNumbers<'_> {
+    #[inline]
+    fn hash(&self, number: u32) -> u64 {
+        let header = self.runs.header(number);
+        self.hash.hash_packed(header.key, header.shape())
+    }
+
+    #[inline]
+    fn prefetch(&self, number: u32) {
+        self.runs.prefetch_header(number);
     }
 }
 

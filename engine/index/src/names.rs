@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 
 use crate::IndexError;
-use crate::directory::Directory;
+use crate::directory::{Directory, Numbers};
 use crate::hash::HashKey;
 use crate::identity::{AOR_MAX, Identity, IdentityText, TEXT_NIBBLE, unpack_digits};
 use crate::texts::TextHeap;
@@ -81,11 +81,11 @@ impl Names {
         }
         let hash = self.hash.hash_text(shape, user);
         let number = self.texts.keep(shape, user)?;
-        let (texts, key) = (&self.texts, self.hash);
-        let added = self.directory.insert(hash, number, |number| {
-            let (shape, user) = texts.read(number);
-            key.hash_text(shape, user)
-        });
+        let numbers = TextNumbers {
+            texts: &self.texts,
+            hash: self.hash,
+        };
+        let added = self.directory.insert(hash, number, &numbers);
         if let Err(refused) = added {
             self.texts.release(number);
             return Err(refused.into());
@@ -139,6 +139,23 @@ impl Names {
             .map(|shape| 2 * shape.text.len() + each)
             .sum();
         names + self.texts.memory_bytes() + self.directory.memory_bytes()
+    }
+}
+
+/// The texts, as the directory sees them.
+struct TextNumbers<'a> {
+    texts: &'a TextHeap,
+    hash: HashKey,
+}
+
+impl Numbers for TextNumbers<'_> {
+    fn hash(&self, number: u32) -> u64 {
+        let (shape, user) = self.texts.read(number);
+        self.hash.hash_text(shape, user)
+    }
+
+    fn prefetch(&self, number: u32) {
+        self.texts.prefetch(number);
     }
 }
 

@@ -143,6 +143,12 @@ impl RunHeap {
         self.units.prefetch(number as usize + 4);
     }
 
+    /// Starts loading a run's header alone.
+    #[inline]
+    pub fn prefetch_header(&self, number: u32) {
+        self.units.prefetch(number as usize);
+    }
+
     /// The header of block `number`.
     #[inline]
     pub fn header(&self, number: u32) -> &RunHeader {

@@ -103,6 +103,12 @@ impl TextHeap {
         Some((block[0].context, text))
     }
 
+    /// Starts loading text `number`.
+    #[inline]
+    pub fn prefetch(&self, number: u32) {
+        self.units.prefetch(number as usize);
+    }
+
     /// Gives the block of text `number` back for reuse.
     pub fn release(&mut self, number: u32) {
         let length = self.units.slice()[number as usize].length as usize;
