@@ -103,3 +103,31 @@ fn the_steady_state_allocates_nothing() {
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(allocations_on_this_thread() - before, 1);
 }
+
+#[test]
+fn more_datagrams_than_submission_entries_all_leave_in_one_turn() {
+    for backend in BACKENDS {
+        let mut rig = Rig::new(backend);
+        let target = rig.right.local_address(0);
+        let one = |offset| Datagram {
+            target,
+            source: None,
+            offset,
+            length: 20,
+        };
+        let datagrams: Vec<Datagram> = (0..128).map(|index| one(index * 20)).collect();
+        for tag in 0..10 {
+            let slab = rig.left.take_slab().unwrap();
+            rig.left.send_many(slab, 0, &datagrams, tag);
+        }
+        rig.left.turn(Wait::No).unwrap();
+        assert_eq!(rig.left.counters().submissions, 1280, "{backend:?}");
+        let mut sent = rig.reports(10);
+        sent.sort_by_key(|sent| sent.tag);
+        for (tag, sent) in sent.iter().enumerate() {
+            assert_eq!((sent.tag, sent.result), (tag as u64, Ok(128 * 20)));
+            assert_eq!((sent.operations, sent.failed), (128, 0));
+        }
+        assert_eq!(rig.left.counters().cq_overflow, 0);
+    }
+}

@@ -126,9 +126,26 @@ fn auto_takes_io_uring_where_it_is_to_be_had() {
     assert_eq!(rig.left.backend() == Backend::Uring, had);
 }
 
-/// Takes from the calling thread the right to lock memory beyond the limit, and sets the limit.
+/// Capabilities by their numbers in linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_IPC_LOCK: u32 = 14;
+
+/// Takes a capability from the calling thread; no loss where it had none.
+fn drop_capability(capability: u32) {
+    // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
+    let mut header = [0x2008_0522_u32, 0];
+    let mut sets = [0_u32; 6];
+    // SAFETY: header and sets have the sizes that version 3 asks for and are ours over the call.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    sets[0] &= !(1 << capability);
+    // SAFETY: as above.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0);
+}
+
+/// Limits the memory that this process may lock.
 fn limit_locked_memory(bytes: u64) {
-    const CAP_IPC_LOCK: u32 = 14;
     let limit = libc::rlimit {
         rlim_cur: bytes,
         rlim_max: bytes,
@@ -136,16 +153,35 @@ fn limit_locked_memory(bytes: u64) {
     // A hard limit below `bytes` cannot be raised by everyone, and does as well.
     // SAFETY: `limit` is ours over the call.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-    // struct __user_cap_header_struct, version 3, this thread; then two of __user_cap_data_struct.
-    let mut header = [0x2008_0522_u32, 0];
-    let mut sets = [0_u32; 6];
-    // SAFETY: header and sets have the sizes that version 3 asks for and are ours over the call.
-    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
-    assert_eq!(result, 0);
-    sets[0] &= !(1 << CAP_IPC_LOCK);
-    // SAFETY: as above.
-    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
-    assert_eq!(result, 0);
+    drop_capability(CAP_IPC_LOCK);
+}
+
+#[test]
+fn socket_buffers_smaller_than_asked_are_noticed_with_what_was_granted() {
+    let thread = thread::spawn(|| {
+        drop_capability(CAP_NET_ADMIN);
+        let asked = 1 << 30;
+        let mut config = small(Backend::Mmsg);
+        config.sockets[0].receive_buffer_bytes = asked;
+        config.sockets[0].send_buffer_bytes = asked;
+        let port = port(&config);
+        let granted = port.limits().iter().filter_map(|notice| match notice {
+            Notice::ReceiveBuffer {
+                socket: 0, granted, ..
+            }
+            | Notice::SendBuffer {
+                socket: 0, granted, ..
+            } => Some(*granted),
+            _ => None,
+        });
+        let granted: Vec<u32> = granted.collect();
+        assert_eq!(granted.len(), 2, "{:?}", port.limits());
+        assert!(
+            granted.iter().all(|granted| (1..asked).contains(granted)),
+            "{granted:?}"
+        );
+    });
+    thread.join().unwrap();
 }
 
 #[test]
