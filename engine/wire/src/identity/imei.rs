@@ -1,5 +1,7 @@
 //! The IMEI URN of RFC 7254: `urn:gsma:imei:TTTTTTTT-SSSSSS-C[;svn=dd][;vers=0]`.
 
+use super::names::strip_prefix_fold;
+
 /// What follows `urn:gsma:imei:`, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Imei {
@@ -9,7 +11,7 @@ pub(super) struct Imei {
     pub software: Option<[u8; 2]>,
 }
 
-/// Reads the part behind `urn:gsma:imei:`; `;` may be escaped.
+/// Reads the part behind `urn:gsma:imei:`; `;` and `=` may be escaped.
 pub(super) fn parse(text: &[u8]) -> Option<Imei> {
     let (number, mut rest) = text.split_at_checked(17)?;
     let [tac @ .., b'-', s0, s1, s2, s3, s4, s5, b'-', spare] = number else {
@@ -19,12 +21,12 @@ pub(super) fn parse(text: &[u8]) -> Option<Imei> {
     digits[..8].copy_from_slice(tac);
     digits[8..].copy_from_slice(&[*s0, *s1, *s2, *s3, *s4, *s5, *spare]);
     let mut software = None;
-    if let Some(after) = parameter(rest, b"svn=") {
+    if let Some(after) = parameter(rest, b"svn") {
         let (version, after) = after.split_first_chunk::<2>()?;
         software = Some(*version);
         rest = after;
     }
-    if let Some(after) = parameter(rest, b"vers=") {
+    if let Some(after) = parameter(rest, b"vers") {
         // RFC 7254 4.2.5: only version 0 is defined, and it counts as absent when comparing.
         rest = after.strip_prefix(b"0")?;
     }
@@ -35,10 +37,11 @@ pub(super) fn parse(text: &[u8]) -> Option<Imei> {
     (rest.is_empty() && numeric).then_some(Imei { digits, software })
 }
 
+/// Strips `;name=`, where both marks may be escaped.
 fn parameter<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let text = super::names::strip_prefix_fold(text, b";")
-        .or_else(|| super::names::strip_prefix_fold(text, b"%3B"))?;
-    super::names::strip_prefix_fold(text, name)
+    let text = strip_prefix_fold(text, b";").or_else(|| strip_prefix_fold(text, b"%3B"))?;
+    let text = strip_prefix_fold(text, name)?;
+    strip_prefix_fold(text, b"=").or_else(|| strip_prefix_fold(text, b"%3D"))
 }
 
 impl Imei {

@@ -2,8 +2,8 @@
 //! 16-octet packing for the index.
 //!
 //! The text form written here may stand in a URI parameter, in a header and in a SIR body: it is
-//! the URN, letters lower case where case does not matter, `;` escaped as `%3B` because it would
-//! end a URI parameter. An IMEI is personal data: [`obfuscate_imei`] makes the form that may be sent.
+//! the URN, letters lower case where case does not matter, with `;` and whatever else would end a
+//! URI parameter escaped. An IMEI is personal data: [`obfuscate_imei`] makes the form that may be sent.
 //! No registry of devices, no proof that an identity is genuine.
 
 mod epc;
@@ -115,6 +115,17 @@ impl<'a> DeviceIdentity<'a> {
             return Cow::Owned(out);
         }
         names::canonical(self.kind, self.text)
+    }
+
+    /// Returns the canonical text as it may stand in the `gr` parameter of a URI: octets that RFC
+    /// 3261 25.1 does not allow in a parameter value are escaped.
+    #[must_use]
+    pub fn parameter_text(&self) -> Cow<'a, [u8]> {
+        let canonical = self.canonical();
+        if canonical.iter().all(names::in_parameter) {
+            return canonical;
+        }
+        Cow::Owned(names::escaped_for_parameter(&canonical))
     }
 
     /// Tells whether both name the same device, by the comparison rules of their kind.

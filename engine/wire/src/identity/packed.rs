@@ -34,7 +34,7 @@ impl PackedDevice {
     /// Packs identity text; `None` when it is no identity or does not fit 16 octets.
     ///
     /// Fits: UUID, GRUU with a UUID, IMEI, ESN, MEID, MAC, EPC with decimal fields,
-    /// sha-256-128 fingerprints, and other URIs and URNs of up to 15 octets.
+    /// sha-256-128 fingerprints, and other URIs and URNs of up to 15 octets that need no escape.
     #[must_use]
     pub fn pack(text: &[u8]) -> Option<PackedDevice> {
         if let Some(bytes) = uuid(text) {
@@ -108,7 +108,7 @@ impl PackedDevice {
                 writer.put(IMEI_PREFIX)?;
                 writer.put(&imei.number())?;
                 if let Some(software) = imei.software {
-                    writer.put(b"%3Bsvn=")?;
+                    writer.put(b"%3Bsvn%3D")?;
                     writer.put(&software)?;
                 }
                 Ok(())
@@ -234,7 +234,7 @@ pub(super) fn esn(text: &[u8]) -> Option<[u8; 16]> {
 }
 
 fn inline(text: &[u8]) -> Option<[u8; 16]> {
-    if text.len() > INLINE_MAX || memchr::memchr2(b';', b'?', text).is_some() {
+    if text.len() > INLINE_MAX || !text.iter().all(super::names::in_parameter) {
         return None;
     }
     let mut out = [0u8; 16];

@@ -32,7 +32,7 @@ fn packs_and_writes_canonical_text() {
         (
             "urn:gsma:imei:90420156-025763-0;svn=42",
             DeviceKind::Imei,
-            "urn:gsma:imei:90420156-025763-0%3Bsvn=42",
+            "urn:gsma:imei:90420156-025763-0%3Bsvn%3D42",
         ),
         (
             "urn:epc:id:sgtin:0614141.112345.400",
@@ -195,4 +195,24 @@ fn kinds_have_stable_numbers_and_names() {
     }
     assert_eq!(DeviceKind::of(9), None);
     assert_eq!(DeviceKind::Fingerprint.name(), "fingerprint");
+}
+
+#[test]
+fn parameter_text_stands_in_a_uri() {
+    for (text, expected) in [
+        ("tel:+1;ext=2", "tel:+1%3Bext%3D2"),
+        ("mailto:a@b.example?x#y", "mailto:a%40b.example%3Fx%23y"),
+        ("urn:example:a,b%2c", "urn:example:a%2Cb%2C"),
+        (
+            "urn:gsma:imei:90420156-025763-0;svn=42",
+            "urn:gsma:imei:90420156-025763-0%3Bsvn%3D42",
+        ),
+        ("sip:a@h;gr=X%2cY", "x%2cy"),
+    ] {
+        let device = DeviceIdentity::parse(text.as_bytes()).expect(text);
+        assert_eq!(device.parameter_text().escape_ascii().to_string(), expected);
+        let uri = [&b"sip:a@h;gr="[..], &device.parameter_text()].concat();
+        let uri = crate::sip::SipUri::parse(&uri).expect(text);
+        assert_eq!(uri.gruu(), Some(&device.parameter_text()[..]));
+    }
 }
