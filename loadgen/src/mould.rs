@@ -2,15 +2,14 @@
 //! same octets again and again, except for a few fields.
 //!
 //! A [`Mould`] keeps the header section of a request that the wire parser and its screen accepted, and
-//! the places where the Request-URI, branch, To URI and Call-ID stood. A later datagram of the same
-//! length fits when every other octet is equal and those fields hold plain octets only, which cannot
-//! move a boundary. It then needs no second parse. This is no parser: what does not fit goes
+//! the places where user and device of the Request-URI, branch, user of To and Call-ID stood. A later
+//! datagram of the same length fits when every other octet is equal and those fields hold plain octets
+//! only, which cannot move a boundary. It then needs no second parse. This is no parser: what does not fit goes
 //! to the wire crate, and a test holds that both ways give the same answer.
 //! Called by `population` for every datagram, before anything else.
 
 use std::ops::Range;
 
-use memchr::memchr;
 use sirocco_wire::sip::{HeaderName, Message};
 
 use crate::script::{END, Script, TAG_BYTES};
@@ -21,6 +20,8 @@ const MOULDS_MAX: usize = 32;
 const SECTION_BYTES_MAX: usize = 2048;
 const METHOD: &[u8] = b"MESSAGE ";
 const VERSION: &[u8] = b" SIP/2.0\r\n";
+/// RFC 5627 4.2: the parameter by which a Request-URI names one device.
+const GRUU: &[u8] = b";gr=";
 /// The fields an answer copies, in the order the wire crate writes them.
 const COPIED: [(HeaderName, &[u8]); 5] = [
     (HeaderName::Via, b"Via"),
@@ -39,6 +40,8 @@ struct Mould {
     section: Vec<u8>,
     /// The end of the URI's scheme and colon: up to here the request line stays.
     scheme_end: usize,
+    /// The host of the URI, which stays.
+    host: Range<usize>,
     /// What follows the request line before Via, split where its white space may grow.
     before_space: Range<usize>,
     after_space: Range<usize>,
@@ -164,31 +167,42 @@ impl Mould {
             return None;
         }
         // Learning put every position below the length, in ascending order.
-        let line = &datagram[..self.block_start];
-        let uri_start = self.scheme_end;
-        if line[..uri_start] != self.section[..uri_start] {
-            return None;
+        let section = &self.section;
+        let same = |range: Range<usize>| datagram[range.clone()] == section[range];
+        let host = &section[self.host.clone()];
+        let mut uri_end = plain_address_end(datagram, self.scheme_end, host)?;
+        if datagram[uri_end..].starts_with(GRUU) {
+            let value = uri_end + GRUU.len();
+            uri_end = span_end(datagram, value, |octet| {
+                is_word_octet(octet) | (octet == b':')
+            });
+            if uri_end == value {
+                return None;
+            }
         }
-        let uri_end = uri_start + memchr(b' ', &line[uri_start..])?;
-        let between = line[uri_end..].strip_prefix(VERSION)?;
-        let between = between.strip_prefix(&self.section[self.before_space.clone()])?;
-        let between = between.strip_suffix(&self.section[self.after_space.clone()])?;
-        let to = &datagram[self.to.clone()];
-        let to_end = 1 + to.iter().rposition(|&octet| octet != b' ')?;
-        let to_uri = to[..to_end].strip_prefix(b"<")?.strip_suffix(b">")?;
-        // The To URI has the scheme of the Request-URI, or it is the parser's.
-        let to_uri = to_uri.strip_prefix(&self.section[METHOD.len()..uri_start])?;
-        let same = |range: Range<usize>| datagram[range.clone()] == self.section[range];
-        let fits = between.iter().all(|&octet| octet == b' ')
+        let between = datagram
+            .get(uri_end..self.block_start)?
+            .strip_prefix(VERSION)?;
+        let between = between.strip_prefix(&section[self.before_space.clone()])?;
+        let spaces = between.strip_suffix(&section[self.after_space.clone()])?;
+        let scheme = &section[METHOD.len()..self.scheme_end];
+        let to_uri = datagram[self.to.clone()]
+            .strip_prefix(b"<")?
+            .strip_prefix(scheme)?;
+        let to_end = plain_address_end(datagram, self.to.end - to_uri.len(), host)?;
+        let closed = datagram.get(to_end) == Some(&b'>');
+        let to_end = to_end + 1;
+        let fits = closed
+            && same(0..self.scheme_end)
+            && span_end(spaces, 0, is_space) == spaces.len()
+            && span_end(datagram, to_end, is_space) == self.to.end
             && same(self.block_start..self.branch.start)
             && same(self.branch.end..self.to.start)
             && same(self.to.end..self.call_id.start)
-            && same(self.call_id.end..self.section.len())
-            && is_plain_uri(&line[uri_start..uri_end])
-            && is_plain_uri(to_uri)
-            && is_word(&datagram[self.branch.clone()])
-            && is_word(&datagram[self.call_id.clone()]);
-        fits.then_some((uri_end as u16, (self.to.start + to_end) as u16))
+            && same(self.call_id.end..section.len())
+            && is_word(datagram, &self.branch)
+            && is_word(datagram, &self.call_id);
+        fits.then_some((uri_end as u16, to_end as u16))
     }
 
     fn of(message: &Message<'_>) -> Option<Mould> {
@@ -221,7 +235,17 @@ impl Mould {
             && section[to.clone()].starts_with(b"<")
             && section[to].ends_with(b">");
         let scheme_end = METHOD.len() + 1 + uri.iter().position(|&octet| octet == b':')?;
+        let host_start = scheme_end
+            + 1
+            + uri[scheme_end - METHOD.len()..]
+                .iter()
+                .position(|&o| o == b'@')?;
+        let host_length = section[host_start..uri_end]
+            .iter()
+            .take_while(|&&o| o != b';')
+            .count();
         let mould = Mould {
+            host: host_start..host_start + host_length,
             length: datagram.len(),
             section: section.to_vec(),
             scheme_end,
@@ -286,56 +310,56 @@ fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// Tells whether what follows a URI's scheme is user, `@`, host and parameters of harmless octets:
-/// none that ends, quotes, escapes or folds a field, so that the parser would see the same
-/// boundaries and its screen object to nothing. A port or a second `@` is left to the parser.
+/// Returns the end of `user@host` that begins at `start`, if its octets are harmless: none that ends,
+/// quotes, escapes or folds a field, so that the parser would see the same boundaries and its screen
+/// object to nothing. A port, a password or another host is left to the parser.
 #[inline]
-fn is_plain_uri(rest: &[u8]) -> bool {
-    let (user, rest) = match memchr(b'@', rest) {
-        Some(at) => (&rest[..at], &rest[at + 1..]),
-        None => return false,
-    };
-    let host_end = memchr(b';', rest).unwrap_or(rest.len());
-    let (host, parameters) = rest.split_at(host_end);
-    let user_octet = |octet: u8| is_word_octet(octet) | (octet == b'+');
-    // Empty parameters, names and values are left to the parser.
-    let parameter_octet = |octet: u8| is_word_octet(octet) | (octet == b':');
-    let parameters_fit = match parameters.strip_prefix(b";gr=") {
-        Some(value) => all(value, parameter_octet),
-        None => parameters.is_empty(),
-    };
-    all(user, user_octet) && is_host(host) && parameters_fit
+fn plain_address_end(datagram: &[u8], start: usize, host: &[u8]) -> Option<usize> {
+    let user = start + usize::from(*datagram.get(start)? == b'+');
+    let user_end = span_end(datagram, user, is_word_octet);
+    let rest = datagram
+        .get(user_end..)?
+        .strip_prefix(b"@")?
+        .strip_prefix(host)?;
+    (user_end > user).then(|| datagram.len() - rest.len())
 }
 
-/// Tells whether there are octets and all are letters, digits, `-`, `.` or `_`.
+/// Tells whether `range` has letters, digits, `-`, `.` and `_` only.
 #[inline]
-fn is_word(octets: &[u8]) -> bool {
-    all(octets, is_word_octet)
+fn is_word(datagram: &[u8], range: &Range<usize>) -> bool {
+    span_end(datagram, range.start, is_word_octet) >= range.end
 }
 
-/// Tells whether these are labels of such octets with single dots between them.
+/// Returns the position of the first octet from `start` that does not fit.
 #[inline]
-fn is_host(host: &[u8]) -> bool {
-    let dot_pair = |pair: &[u8]| (pair[0] == b'.') & (pair[1] == b'.');
-    is_word(host)
-        && host[0] != b'.'
-        && !host
-            .windows(2)
-            .fold(false, |any, pair| any | dot_pair(pair))
+fn span_end(datagram: &[u8], start: usize, fits: impl Fn(u8) -> bool) -> usize {
+    let mut at = start;
+    // Without branches inside, the compiler compares all 16 octets at a time.
+    while let Some(window) = datagram.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let unfit = u128::from_le_bytes(window.map(|octet| if fits(octet) { 0 } else { 0xff }));
+        if unfit != 0 {
+            return at + unfit.trailing_zeros() as usize / 8;
+        }
+        at += 16;
+    }
+    let rest = datagram.get(at..).unwrap_or(&[]);
+    at + rest
+        .iter()
+        .position(|&octet| !fits(octet))
+        .unwrap_or(rest.len())
 }
 
-/// Ranges without branches, so that the compiler compares 16 octets at a time.
+#[inline]
+fn is_space(octet: u8) -> bool {
+    octet == b' '
+}
+
 #[inline]
 fn is_word_octet(octet: u8) -> bool {
     (octet.wrapping_sub(b'0') <= 9)
         | ((octet | 0x20).wrapping_sub(b'a') <= 25)
         | (octet.wrapping_sub(b'-') <= 1)
         | (octet == b'_')
-}
-
-#[inline]
-fn all(octets: &[u8], fits: impl Fn(u8) -> bool) -> bool {
-    !octets.is_empty() && octets.iter().fold(true, |all, &octet| all & fits(octet))
 }
 
 #[cfg(test)]
