@@ -260,7 +260,9 @@ fn request_uri(uri: &[u8]) -> Result<(), u16> {
 
 /// RFC 3261 8.2.2.3, 16.3: we support no option tag, so every required one is a reason for 420.
 fn extensions(message: &Message<'_>, role: Option<Role>) -> Result<(), u16> {
-    let requires = |name| message.values(name).any(|value| !trim(value).is_empty());
+    let requires = |name| {
+        message.header(name).is_some() && message.values(name).any(|value| !value.is_empty())
+    };
     let endpoint = role != Some(Role::Proxy) && requires(HeaderName::Require);
     let proxy = role != Some(Role::Endpoint) && requires(HeaderName::ProxyRequire);
     // RFC 3261 8.2.2.3: ACK and CANCEL are never refused for their extensions.

@@ -221,7 +221,8 @@ pub fn strict_params(octets: &[u8]) -> Option<&[u8]> {
         let value = match quoted_len(rest) {
             Some(len) => len,
             None => {
-                let fits = |octet: &&u8| is_token_octet(**octet) || b"[]:".contains(octet);
+                let fits =
+                    |octet: &&u8| TOKEN_OCTETS[usize::from(**octet)] || b"[]:".contains(octet);
                 rest.iter().take_while(fits).count()
             }
         };

@@ -44,27 +44,54 @@ pub fn split_host_port(text: &[u8]) -> (&[u8], Option<u16>) {
     (text[..colon].trim_ascii(), Some(port.unwrap_or(0)))
 }
 
-/// Octets that user, password, parameters and headers may hold beside alphanumerics and escapes.
+/// RFC 3261 25.1, mark: unreserved octets beside letters and digits.
 const MARK: &[u8] = b"-_.!~*'()";
 
-fn is_escaped_text(octets: &[u8], extra: &[u8]) -> bool {
-    let mut rest = octets;
-    while let Some((&octet, after)) = rest.split_first() {
-        rest = after;
-        if octet == b'%' {
-            let Some((digits, after)) = rest.split_first_chunk::<2>() else {
-                return false;
-            };
-            if !digits.iter().all(u8::is_ascii_hexdigit) {
-                return false;
+/// Which octets a component may hold beside escapes, by octet.
+type Octets = [bool; 256];
+
+const USER: Octets = unreserved_and(b"&=+$,;?/");
+const PASSWORD: Octets = unreserved_and(b"&=+$,");
+const PARAMETERS: Octets = unreserved_and(b"[]/:&+$;=");
+const HEADERS: Octets = unreserved_and(b"[]/?:+$&=");
+const HOST_NAME: Octets = alphanumeric_and(b"-_.");
+
+const fn alphanumeric_and(extra: &[u8]) -> Octets {
+    let mut octets = [false; 256];
+    let mut octet = 0;
+    while octet < 128 {
+        octets[octet] = (octet as u8).is_ascii_alphanumeric();
+        octet += 1;
+    }
+    add(octets, extra)
+}
+
+const fn unreserved_and(extra: &[u8]) -> Octets {
+    add(alphanumeric_and(MARK), extra)
+}
+
+const fn add(mut octets: Octets, extra: &[u8]) -> Octets {
+    let mut at = 0;
+    while at < extra.len() {
+        octets[extra[at] as usize] = true;
+        at += 1;
+    }
+    octets
+}
+
+/// Tells whether `text` holds only allowed octets and complete escapes.
+fn is_escaped_text(text: &[u8], allowed: &Octets) -> bool {
+    let mut rest = text;
+    while let [octet, after @ ..] = rest {
+        rest = match (octet, after) {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                after
             }
-            rest = after;
-        } else if !octet.is_ascii_alphanumeric()
-            && !MARK.contains(&octet)
-            && !extra.contains(&octet)
-        {
-            return false;
-        }
+            _ if allowed[usize::from(*octet)] => after,
+            _ => return false,
+        };
     }
     true
 }
@@ -75,12 +102,11 @@ pub fn is_host(host: &[u8]) -> bool {
     if host.first() == Some(&b'[') {
         return ipv6_reference(host).is_some();
     }
-    let label_octet = |&octet: &u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
     let name = host.strip_suffix(b".").unwrap_or(host);
-    !name.is_empty()
-        && name
-            .split(|&octet| octet == b'.')
-            .all(|l| !l.is_empty() && l.iter().all(label_octet))
+    let starts = name.first().is_some_and(|first| *first != b'.') && name.last() != Some(&b'.');
+    starts
+        && name.iter().all(|octet| HOST_NAME[usize::from(*octet)])
+        && !name.windows(2).any(|pair| pair == b"..")
 }
 
 impl<'a> SipUri<'a> {
@@ -129,12 +155,12 @@ impl<'a> SipUri<'a> {
     fn is_well_formed(&self) -> bool {
         let user = self.user.unwrap_or(b"x");
         !user.is_empty()
-            && is_escaped_text(user, b"&=+$,;?/")
-            && is_escaped_text(self.password.unwrap_or(b""), b"&=+$,")
+            && is_escaped_text(user, &USER)
+            && is_escaped_text(self.password.unwrap_or(b""), &PASSWORD)
             && is_host(self.host)
             && self.port != Some(0)
-            && is_escaped_text(self.params, b"[]/:&+$;=")
-            && is_escaped_text(self.headers, b"[]/?:+$&=")
+            && is_escaped_text(self.params, &PARAMETERS)
+            && is_escaped_text(self.headers, &HEADERS)
     }
 
     /// Iterates over the parameters: name and value, the value empty for a bare name.
