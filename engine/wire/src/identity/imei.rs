@@ -27,7 +27,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Imei> {
         rest = after;
     }
     if let Some(after) = parameter(rest, b"vers") {
-        // RFC 7254 4.2.5: only version 0 is defined, and it counts as absent when comparing.
+        // RFC 7254 3: `vers=0` counts as absent when comparing; no other version is defined.
         rest = after.strip_prefix(b"0")?;
     }
     let numeric = digits

@@ -11,8 +11,6 @@ pub(super) const EPC_PREFIX: &[u8] = b"urn:epc:id:";
 pub(super) const ESN_PREFIX: &[u8] = b"urn:3gpp2:esn:";
 pub(super) const MEID_PREFIX: &[u8] = b"urn:3gpp2:meid:";
 pub(super) const MAC_PREFIX: &[u8] = b"urn:dev:mac:";
-pub(super) const SHA_256_PREFIX: &[u8] = b"ni:///sha-256;";
-pub(super) const SHA_256_128_PREFIX: &[u8] = b"ni:///sha-256-128;";
 
 /// Strips `prefix`, case folded.
 pub(super) fn strip_prefix_fold<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
@@ -20,12 +18,31 @@ pub(super) fn strip_prefix_fold<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// Strips an `ni:` prefix whose last `;` may be escaped.
-pub(super) fn strip_hash_name<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    let name = &prefix[..prefix.len() - 1];
-    let rest = strip_prefix_fold(text, name)?;
-    rest.strip_prefix(b";")
-        .or_else(|| strip_prefix_fold(rest, b"%3B"))
+/// Reads an `ni` URI: algorithm and digest text; `;` may be escaped.
+///
+/// RFC 6920 3: authority and query do not change what is named.
+fn named_information(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = strip_prefix_fold(text, b"ni://")?;
+    let rest = &rest[memchr::memchr(b'/', rest)? + 1..];
+    let rest = &rest[..memchr::memchr(b'?', rest).unwrap_or(rest.len())];
+    let end = memchr::memchr2(b';', b'%', rest)?;
+    let (algorithm, digest) = rest.split_at(end);
+    let digest = strip_prefix_fold(digest, b";").or_else(|| strip_prefix_fold(digest, b"%3B"))?;
+    Some((algorithm, digest))
+}
+
+/// Reads a fingerprint that keeps the first 128 bits of a SHA-256.
+pub(super) fn sha_256_128(text: &[u8]) -> Option<[u8; 16]> {
+    let (algorithm, digest) = named_information(text)?;
+    let known = algorithm.eq_ignore_ascii_case(b"sha-256-128");
+    known.then(|| hex::from_base64url(digest)).flatten()
+}
+
+/// Reads a fingerprint that is a whole SHA-256, as its text.
+fn sha_256(text: &[u8]) -> Option<&[u8]> {
+    let (algorithm, digest) = named_information(text)?;
+    let whole = algorithm.eq_ignore_ascii_case(b"sha-256");
+    (whole && hex::from_base64url::<32>(digest).is_some()).then_some(digest)
 }
 
 /// Names the kind of `text` after validating it.
@@ -37,9 +54,8 @@ pub(super) fn recognise(text: &[u8]) -> Option<DeviceKind> {
         return Some(DeviceKind::Mac);
     }
     if strip_prefix_fold(text, b"ni:").is_some() {
-        let short = strip_hash_name(text, SHA_256_128_PREFIX).and_then(hex::from_base64url::<16>);
-        let long = strip_hash_name(text, SHA_256_PREFIX).and_then(hex::from_base64url::<32>);
-        return (short.is_some() || long.is_some()).then_some(DeviceKind::Fingerprint);
+        let known = sha_256_128(text).is_some() || sha_256(text).is_some();
+        return known.then_some(DeviceKind::Fingerprint);
     }
     if strip_prefix_fold(text, b"urn:").is_some() {
         return recognise_urn(text);
@@ -105,7 +121,7 @@ pub(super) fn canonical(kind: DeviceKind, text: &[u8]) -> Cow<'_, [u8]> {
         }
         DeviceKind::Urn => Cow::Owned(canonical_urn(text)),
         DeviceKind::Uri => Cow::Owned(canonical_uri(text)),
-        DeviceKind::Fingerprint => match strip_hash_name(text, SHA_256_PREFIX) {
+        DeviceKind::Fingerprint => match sha_256(text) {
             Some(hash) => Cow::Owned([&b"ni:///sha-256%3B"[..], hash].concat()),
             None => Cow::Borrowed(text),
         },

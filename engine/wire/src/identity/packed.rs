@@ -2,8 +2,8 @@
 
 use super::hex;
 use super::names::{
-    EPC_PREFIX, ESN_PREFIX, IMEI_PREFIX, MAC_PREFIX, MEID_PREFIX, SHA_256_128_PREFIX, UUID_PREFIX,
-    canonical_urn, strip_hash_name, strip_prefix_fold,
+    EPC_PREFIX, ESN_PREFIX, IMEI_PREFIX, MAC_PREFIX, MEID_PREFIX, UUID_PREFIX, canonical_urn,
+    sha_256_128, strip_prefix_fold,
 };
 use super::{DeviceIdentity, DeviceKind, epc, imei};
 use crate::sip::uri::SipUri;
@@ -48,9 +48,7 @@ impl PackedDevice {
             DeviceKind::Rfid => epc::pack(strip_prefix_fold(text, EPC_PREFIX)?)?,
             DeviceKind::Esn => esn(text)?,
             DeviceKind::Mac => mac(text)?,
-            DeviceKind::Fingerprint => {
-                hex::from_base64url(strip_hash_name(text, SHA_256_128_PREFIX)?)?
-            }
+            DeviceKind::Fingerprint => sha_256_128(text)?,
             DeviceKind::Urn => inline(&canonical_urn(text))?,
             DeviceKind::Uri => inline(text)?,
         };

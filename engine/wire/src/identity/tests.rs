@@ -101,7 +101,7 @@ fn compares_by_the_rules_of_the_kind() {
     assert!(!same("sip:a@h;gr=x1", "sip:a@h;gr=x2"));
     assert!(same("sip:tgruu.7h@h;gr", "sip:tgruu.7h@H;gr"));
     assert!(!same("sip:tgruu.7h@h;gr", "sip:tgruu.7H@h;gr"));
-    // RFC 7254 4.2.5: vers=0 counts as absent; svn does not.
+    // RFC 7254 3: vers=0 counts as absent; svn does not.
     let imei = "urn:gsma:imei:90420156-025763-0";
     assert!(same(imei, "urn:GSMA:imei:90420156-025763-0;vers=0"));
     assert!(!same(imei, "urn:gsma:imei:90420156-025763-0;svn=42"));

@@ -249,7 +249,7 @@ impl<'a> Message<'a> {
 
     /// Splits a request line at its first and its last space.
     fn request_line(&mut self, line: &[u8], start: usize) -> Result<(), ParseError> {
-        // RFC 4475 3.1.2.9: white space after the version may be cut off.
+        // RFC 4475 3.1.2.10: white space after the version may be cut off.
         let line = trim(line);
         let method_end = memchr(b' ', line).ok_or(ParseError::StartLine)?;
         let version_start = memrchr(b' ', line).ok_or(ParseError::StartLine)? + 1;

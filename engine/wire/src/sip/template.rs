@@ -56,7 +56,7 @@ pub struct SirSpec<'a> {
     pub device_position: DevicePosition,
     /// Whether the Request-URI carries the device identity as `gr` (RFC 5627), to be routed by.
     pub routed: bool,
-    /// Expires in seconds (RFC 3428 5.3.2), none to leave it out.
+    /// Expires in seconds (RFC 3428 4), none to leave it out.
     pub expires_s: Option<u32>,
 }
 
