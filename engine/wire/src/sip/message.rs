@@ -498,3 +498,6 @@ impl<'a> Message<'a> {
         decimal(self.header(HeaderName::Expires)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,14 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::token::decimal;
 use crate::writer::{Overflow, Writer};
+
+/// Most parameters, and most headers, of one URI: far above real ones, and comparison takes the square
+/// of it.
+pub const PARAMETERS_MAX: usize = 32;
 
 /// A borrowed view of a SIP or SIPS URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +114,8 @@ pub fn is_host(host: &[u8]) -> bool {
 }
 
 impl<'a> SipUri<'a> {
-    /// Parses a SIP or SIPS URI strictly; `None` for other schemes and for malformed text.
+    /// Parses a SIP or SIPS URI strictly; `None` for other schemes, for malformed text and
+    /// beyond [`PARAMETERS_MAX`].
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<SipUri<'a>> {
         let colon = memchr(b':', text)?;
@@ -161,6 +166,8 @@ impl<'a> SipUri<'a> {
             && self.port != Some(0)
             && is_escaped_text(self.params, &PARAMETERS)
             && is_escaped_text(self.headers, &HEADERS)
+            && memchr_iter(b';', self.params).count() < PARAMETERS_MAX
+            && memchr_iter(b'&', self.headers).count() < PARAMETERS_MAX
     }
 
     /// Iterates over the parameters: name and value, the value empty for a bare name.

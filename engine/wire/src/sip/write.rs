@@ -163,3 +163,60 @@ pub fn sir_request(
     };
     request(out, line, &fields, &body).map_err(|Overflow| TemplateError::TooLong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Method;
+
+    #[test]
+    fn a_response_copies_what_the_client_needs() {
+        let text = b"MESSAGE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP p;branch=z9hG4bK2\r\n\
+            From: <sip:p@g>;tag=1\r\nv: SIP/2.0/UDP q;branch=z9hG4bK1\r\nTo: <sip:a@h>\r\n\
+            Call-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n";
+        let request = Message::parse(text).unwrap();
+        let mut out = [0u8; 512];
+        let status = Status::SERVICE_UNAVAILABLE;
+        let extra: [(&[u8], &[u8]); 1] = [(b"Retry-After", b"5")];
+        let len = response(&mut out, &request, status, b"t9", &extra).unwrap();
+        let expected = "SIP/2.0 503 Service Unavailable\r\nVia: SIP/2.0/UDP p;branch=z9hG4bK2\r\n\
+            Via: SIP/2.0/UDP q;branch=z9hG4bK1\r\nFrom: <sip:p@g>;tag=1\r\n\
+            To: <sip:a@h>;tag=t9\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\nRetry-After: 5\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&out[..len]).unwrap(), expected);
+        for short in 0..len {
+            assert_eq!(
+                response(&mut out[..short], &request, status, b"t9", &extra),
+                Err(Overflow)
+            );
+        }
+    }
+
+    #[test]
+    fn a_to_tag_stays() {
+        let text = b"BYE sip:a@h SIP/2.0\r\nTo: <sip:a@h>;tag=old\r\n\r\n";
+        let request = Message::parse(text).unwrap();
+        let mut out = [0u8; 256];
+        let len = response(&mut out, &request, Status::OK, b"new", &[]).unwrap();
+        assert_eq!(
+            Message::parse(&out[..len]).unwrap().to_tag(),
+            Some(&b"old"[..])
+        );
+    }
+
+    #[test]
+    fn a_request_reads_back() {
+        let line = StartLine::Request {
+            method: Method::Other(b"PING"),
+            uri: b"sip:a@h",
+        };
+        let mut out = [0u8; 128];
+        let len = request(&mut out, line, &[(b"Call-ID", b"c")], b"xyz").unwrap();
+        let message = Message::parse(&out[..len]).unwrap();
+        assert_eq!(message.start_line(), line);
+        assert_eq!(
+            (message.call_id(), message.body()),
+            (Some(&b"c"[..]), &b"xyz"[..])
+        );
+    }
+}

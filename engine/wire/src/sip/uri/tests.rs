@@ -111,3 +111,10 @@ fn aor_form_is_canonical() {
     assert_eq!(&out[..len], b"sip:Al@example.com:5060");
     assert_eq!(uri.write_aor(&mut [0u8; 4]), Err(Overflow));
 }
+
+#[test]
+fn parameters_are_bounded() {
+    let uri = |count: usize| format!("sip:a@h{}", ";x=y".repeat(count));
+    assert!(SipUri::parse(uri(PARAMETERS_MAX).as_bytes()).is_some());
+    assert!(SipUri::parse(uri(PARAMETERS_MAX + 1).as_bytes()).is_none());
+}
