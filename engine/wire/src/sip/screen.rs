@@ -312,3 +312,87 @@ fn endpoint(message: &Message<'_>, method: Method<'_>) -> Result<(), u16> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, fields: &str) -> Vec<u8> {
+        format!(
+            "{method} sip:a@h SIP/2.0\r\nFrom: <sip:p@g>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: c\r\n\
+             CSeq: 1 {method}\r\n{fields}\r\n"
+        )
+        .into_bytes()
+    }
+
+    const VIA: &str = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n";
+
+    fn judged(method: &str, fields: &str) -> Verdict {
+        screen(&request(method, fields), Transport::Datagram)
+    }
+
+    #[test]
+    fn nobody_answers_an_ack_or_a_stranger() {
+        assert_eq!(judged("ACK", VIA), Verdict::Accept);
+        let twice = format!("{VIA}Call-ID: d\r\n");
+        assert_eq!(judged("BYE", &twice), Verdict::Reject { code: 400 });
+        assert_eq!(
+            judged("ACK", &twice),
+            Verdict::Drop {
+                reason: DropReason::Ack
+            }
+        );
+        assert_eq!(
+            judged("BYE", ""),
+            Verdict::Drop {
+                reason: DropReason::NoVia
+            }
+        );
+    }
+
+    #[test]
+    fn extensions_are_refused_in_their_role() {
+        let as_role = |fields: &str, role| {
+            let fields = format!("{VIA}{fields}");
+            screen_as(&request("OPTIONS", &fields), Transport::Datagram, role)
+        };
+        let refused = Verdict::Reject { code: 420 };
+        assert_eq!(as_role("Require: path\r\n", Role::Endpoint), refused);
+        assert_eq!(as_role("Require: path\r\n", Role::Proxy), Verdict::Accept);
+        assert_eq!(as_role("Proxy-Require: x\r\n", Role::Proxy), refused);
+        assert_eq!(
+            as_role("Proxy-Require: x\r\n", Role::Endpoint),
+            Verdict::Accept
+        );
+        assert_eq!(as_role("Require:\r\n", Role::Endpoint), Verdict::Accept);
+        let cancel = request("CANCEL", &format!("{VIA}Require: x\r\n"));
+        assert_eq!(screen(&cancel, Transport::Datagram), Verdict::Accept);
+    }
+
+    #[test]
+    fn responses_for_others_are_dropped() {
+        let response = |code: u16, vias: &str| {
+            let text = format!(
+                "SIP/2.0 {code} x\r\nVia: {vias}\r\nFrom: <sip:p@g>;tag=1\r\nTo: <sip:a@h>\r\n\
+                 Call-ID: c\r\nCSeq: 1 BYE\r\n\r\n"
+            );
+            screen_as(text.as_bytes(), Transport::Datagram, Role::Endpoint)
+        };
+        let drop = |reason| Verdict::Drop { reason };
+        assert_eq!(response(200, "SIP/2.0/UDP h"), Verdict::Accept);
+        assert_eq!(response(99, "SIP/2.0/UDP h"), drop(DropReason::StatusCode));
+        assert_eq!(response(700, "SIP/2.0/UDP h"), drop(DropReason::StatusCode));
+        assert_eq!(
+            response(200, "SIP/2.0/UDP h, SIP/2.0/UDP i"),
+            drop(DropReason::SeveralVias)
+        );
+        assert_eq!(
+            response(200, "SIP/2.0/UDP [ff02::1]"),
+            drop(DropReason::BroadcastVia)
+        );
+        assert_eq!(
+            response(200, "SIP/2.0/UDP"),
+            drop(DropReason::ResponseFields)
+        );
+    }
+}
