@@ -125,7 +125,9 @@ impl<'a> DeviceIdentity<'a> {
         if canonical.iter().all(names::in_parameter) {
             return canonical;
         }
-        Cow::Owned(names::escaped_for_parameter(&canonical))
+        let mut escaped = vec![0; parameter_len(&canonical)];
+        write_parameter(&canonical, &mut escaped);
+        Cow::Owned(escaped)
     }
 
     /// Tells whether both name the same device, by the comparison rules of their kind.
@@ -139,6 +141,44 @@ impl<'a> DeviceIdentity<'a> {
         }
         self.canonical() == other.canonical()
     }
+}
+
+/// Returns the length of what [`write_parameter`] writes for `text`.
+#[inline]
+#[must_use]
+pub fn parameter_len(text: &[u8]) -> usize {
+    text.len()
+        + 2 * text
+            .iter()
+            .filter(|octet| !names::in_parameter(octet))
+            .count()
+}
+
+/// Writes identity text as it may stand in a URI parameter, without allocation, and returns its
+/// length; 0 when `out` is too short. For texts that do not pack and are canonical already.
+#[inline]
+pub fn write_parameter(text: &[u8], out: &mut [u8]) -> usize {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let len = parameter_len(text);
+    let Some(mut rest) = out.get_mut(..len) else {
+        return 0;
+    };
+    for octet in text {
+        let escape = [
+            b'%',
+            DIGITS[usize::from(octet >> 4)],
+            DIGITS[usize::from(octet & 0x0F)],
+        ];
+        let piece = if names::in_parameter(octet) {
+            &[*octet][..]
+        } else {
+            &escape[..]
+        };
+        let (head, tail) = rest.split_at_mut(piece.len());
+        head.copy_from_slice(piece);
+        rest = tail;
+    }
+    len
 }
 
 #[cfg(test)]

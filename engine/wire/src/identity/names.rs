@@ -180,18 +180,6 @@ pub(super) fn in_parameter(octet: &u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-_.!~*'()[]/:&+$%".contains(octet)
 }
 
-pub(super) fn escaped_for_parameter(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + 16);
-    for octet in text {
-        if in_parameter(octet) {
-            out.push(*octet);
-        } else {
-            out.extend(format!("%{octet:02X}").into_bytes());
-        }
-    }
-    out
-}
-
 /// Compares two URIs: SIP by RFC 3261 19.1.4, others by RFC 3986 6.2.2.
 pub(super) fn same_uri(one: &[u8], other: &[u8]) -> bool {
     match (SipUri::parse(one), SipUri::parse(other)) {

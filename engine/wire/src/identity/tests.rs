@@ -216,3 +216,13 @@ fn parameter_text_stands_in_a_uri() {
         assert_eq!(uri.gruu(), Some(&device.parameter_text()[..]));
     }
 }
+
+#[test]
+fn escaping_fits_exactly_or_writes_nothing() {
+    let text = b"x:a;b=c";
+    assert_eq!(parameter_len(text), 11);
+    let mut out = [0u8; 11];
+    assert_eq!(write_parameter(text, &mut out), 11);
+    assert_eq!(&out, b"x:a%3Bb%3Dc");
+    assert_eq!(write_parameter(text, &mut out[..10]), 0);
+}
