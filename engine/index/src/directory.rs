@@ -149,22 +149,34 @@ impl Directory {
     /// # Errors
     /// The kernel's, when address space or memory is refused.
     pub fn new(entries_hint: usize) -> io::Result<Self> {
-        let count = entries_hint
-            .div_ceil(ENTRIES_PER_BUCKET)
-            .clamp(16, BUCKETS_MAX);
-        let mut buckets = Region::reserve(BUCKETS_MAX)?;
-        buckets.grow(count)?;
         let mut overflow = Region::reserve(OVERFLOW_MAX)?;
         overflow.grow(1)?;
-        Ok(Directory {
-            buckets,
+        let mut directory = Directory {
+            buckets: Region::reserve(BUCKETS_MAX)?,
             overflow,
             overflow_free: 0,
             overflow_used: 0,
-            count: count as u32,
-            round: 1 << count.ilog2(),
+            count: 0,
+            round: 1,
             len: 0,
-        })
+        };
+        directory.expect_entries(entries_hint)?;
+        Ok(directory)
+    }
+
+    /// Grows an empty table to take `entries` before its next growth; a table in use grows by
+    /// itself.
+    ///
+    /// # Errors
+    /// The kernel's, when memory is refused.
+    pub fn expect_entries(&mut self, entries: usize) -> io::Result<()> {
+        let count = entries.div_ceil(ENTRIES_PER_BUCKET).clamp(16, BUCKETS_MAX);
+        if self.len > 0 || count <= self.count as usize {
+            return Ok(());
+        }
+        self.buckets.grow(count)?;
+        (self.count, self.round) = (count as u32, 1 << count.ilog2());
+        Ok(())
     }
 
     /// Entries held.

@@ -95,8 +95,9 @@ pub enum LoadError {
 /// Any of [`LoadError`].
 pub fn load(path: &Path, index: &mut Index, policy: Policy) -> Result<LoadReport, LoadError> {
     let name = path.display().to_string();
-    match File::open(path) {
-        Ok(file) => load_from(file, &name, index, policy),
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    match opened {
+        Ok((file_bytes, file)) => Load::new(index, &name, policy, file_bytes).run(file),
         Err(error) => Err(LoadError::Read { file: name, error }),
     }
 }
@@ -111,29 +112,7 @@ pub fn load_from(
     index: &mut Index,
     policy: Policy,
 ) -> Result<LoadReport, LoadError> {
-    let (filled_sender, filled) = sync_channel(CHUNKS);
-    let (spent, spent_receiver) = sync_channel(CHUNKS);
-    for _ in 0..CHUNKS {
-        // The channel has room for all of them.
-        let _ = spent.send(Chunk::new());
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(move || parse_all(reader, &filled_sender, &spent_receiver));
-        let mut load = Load {
-            index,
-            name,
-            policy,
-            shapes: Vec::new(),
-            hops: Vec::new(),
-            report: LoadReport::default(),
-        };
-        for chunk in filled {
-            let mut chunk: Chunk = chunk.map_err(|stop| stop.named(name))?;
-            load.insert(&mut chunk)?;
-            let _ = spent.send(chunk);
-        }
-        Ok(load.report)
-    })
+    Load::new(index, name, policy, 0).run(reader)
 }
 
 /// Why the reading thread stopped.
@@ -176,11 +155,56 @@ struct Load<'a> {
     /// The index's numbers of the parser's shapes and next hops.
     shapes: Vec<u32>,
     hops: Vec<u16>,
+    /// Bytes of the file, 0 when unknown.
+    file_bytes: u64,
     report: LoadReport,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    fn new(index: &'a mut Index, name: &'a str, policy: Policy, file_bytes: u64) -> Self {
+        let (shapes, hops, report) = (Vec::new(), Vec::new(), LoadReport::default());
+        Load {
+            index,
+            name,
+            policy,
+            shapes,
+            hops,
+            file_bytes,
+            report,
+        }
+    }
+
+    fn run(mut self, reader: impl Read + Send) -> Result<LoadReport, LoadError> {
+        let (filled_sender, filled) = sync_channel(CHUNKS);
+        let (spent, spent_receiver) = sync_channel(CHUNKS);
+        for _ in 0..CHUNKS {
+            // The channel has room for all of them.
+            let _ = spent.send(Chunk::new());
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(move || parse_all(reader, &filled_sender, &spent_receiver));
+            for chunk in filled {
+                let mut chunk: Chunk = chunk.map_err(|stop| stop.named(self.name))?;
+                self.insert(&mut chunk)?;
+                let _ = spent.send(chunk);
+            }
+            Ok(self.report)
+        })
+    }
+
+    /// Sizes an empty table by the share of the file that the first chunk is.
+    fn expect_identities(&mut self, chunk: &Chunk) -> Result<(), IndexError> {
+        if self.report.lines > 0 || chunk.bytes() == 0 {
+            return Ok(());
+        }
+        let pairs = chunk.records.windows(2);
+        let identities = 1 + pairs.filter(|pair| pair[0].key != pair[1].key).count() as u64;
+        let expected = self.file_bytes.saturating_mul(identities) / chunk.bytes();
+        Ok(self.index.directory.expect_entries(expected as usize)?)
+    }
+
     fn insert(&mut self, chunk: &mut Chunk) -> Result<(), LoadError> {
+        self.expect_identities(chunk)?;
         for aor in chunk.new_shapes.drain(..) {
             self.shapes.push(self.index.intern(&aor)?.shape);
         }

@@ -59,6 +59,11 @@ impl Chunk {
         }
     }
 
+    /// Bytes of text.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The text of a slow record.
     pub fn slow_line(&self, record: &Record) -> &[u8] {
         let (start, end) = self.slow[record.key as usize];
