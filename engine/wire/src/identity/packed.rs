@@ -70,12 +70,19 @@ impl PackedDevice {
         if self.kind <= DeviceKind::Uuid as u8 {
             return UUID_URN_LEN;
         }
-        let mut out = [0u8; 64];
-        let mut writer = Writer::new(&mut out);
-        match self.put_rare(&mut writer) {
-            Ok(()) => writer.len(),
-            Err(Overflow) => 0,
+        match DeviceKind::of(self.kind) {
+            Some(DeviceKind::Mac) => MAC_PREFIX.len() + 16,
+            Some(DeviceKind::Esn) if is_meid(&self.bytes) => MEID_PREFIX.len() + 15,
+            Some(DeviceKind::Esn) => ESN_PREFIX.len() + 8,
+            Some(DeviceKind::Uri | DeviceKind::Urn) => usize::from(self.bytes[15]).min(INLINE_MAX),
+            Some(_) => self.written_len(),
+            None => 0,
         }
+    }
+
+    fn written_len(&self) -> usize {
+        let mut out = [0u8; 64];
+        self.write_urn(&mut out)
     }
 
     /// Writes the canonical text to the start of `out` and returns its length, 0 when `out` is

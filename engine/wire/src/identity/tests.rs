@@ -226,3 +226,15 @@ fn escaping_fits_exactly_or_writes_nothing() {
     assert_eq!(&out, b"x:a%3Bb%3Dc");
     assert_eq!(write_parameter(text, &mut out[..10]), 0);
 }
+
+proptest::proptest! {
+    /// A packed device comes out of memory and files: no octets may panic or lie about their length.
+    #[test]
+    fn any_packed_octets_are_written(kind: u8, bytes: [u8; 16]) {
+        for kind in [kind, kind % 9] {
+            let packed = PackedDevice { kind, bytes };
+            let mut out = [0u8; 64];
+            proptest::prop_assert_eq!(packed.write_urn(&mut out), packed.urn_len());
+        }
+    }
+}
