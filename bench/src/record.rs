@@ -53,6 +53,8 @@ pub struct Record {
     pub devices: u64,
     /// Memory of the index in bytes.
     pub index_bytes: u64,
+    /// Time to generate or load the population, in milliseconds.
+    pub population_ms: u64,
     /// Figures of the engine: medians over the repetitions at the scenario's rate.
     pub engine: EngineFigures,
     /// Answered SIRs a second of wall time: the median of the repetitions.
@@ -65,6 +67,9 @@ pub struct Record {
     pub ceiling: Option<Ceiling>,
     /// `sirs_per_s` as a share of the ceiling that applies: trains, or single datagrams for `direct`.
     pub ceiling_share: Option<f64>,
+    /// CPU time of a raw message as a share of the engine's CPU time for a SIR: the same question, less
+    /// disturbed by whatever else the machine does.
+    pub ceiling_cpu_share: Option<f64>,
     /// Figures of the loadgen.
     pub loadgen: LoadgenFigures,
     /// The ledger over the whole life of the engine process, all runs together.
@@ -271,6 +276,7 @@ pub mod tests {
             identities: 10,
             devices: 25,
             index_bytes: 1000,
+            population_ms: 1,
             engine: EngineFigures {
                 sirs_sent: 10,
                 sirs_answered: 10,
@@ -286,6 +292,7 @@ pub mod tests {
             }),
             ceiling: None,
             ceiling_share: None,
+            ceiling_cpu_share: None,
             loadgen: LoadgenFigures {
                 sirs_received: 10,
                 ..LoadgenFigures::default()

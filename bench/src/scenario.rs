@@ -93,6 +93,9 @@ pub struct Checks {
     pub lag_p99_us_max: u64,
     /// The hypervisor may have stolen this share of the machine's time; more voids the run.
     pub steal_share_max: f64,
+    /// A spinning worker has to have its core for this share of the measured time; less voids the run,
+    /// since something else ran there.
+    pub own_core_share_min: f64,
     /// At least this share of what was accepted has to end as delivered; less fails the run.
     pub delivered_share_min: f64,
     /// The offered rate has to be met to this share in an open-loop run; less voids it.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
+use crate::record::{Record, RunFigures};
 use crate::scenario::Place;
 
 /// The judgement on one record.
@@ -108,6 +108,27 @@ fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
             steal * 100.0
         ));
     }
+    // A spinning worker never sleeps, so what it lacks of the wall time was taken from it.
+    let spins = record
+        .config
+        .engine
+        .get("idle")
+        .and_then(|idle| idle.as_str())
+        == Some("spin");
+    let own = |run: &RunFigures| run.cpu_ns as f64 / run.wall_ns.max(1) as f64;
+    let least = record
+        .runs
+        .iter()
+        .filter(|run| run.wall_ns > 0)
+        .map(own)
+        .fold(1.0, f64::min);
+    if spins && !shared_core && least < record.config.checks.own_core_share_min {
+        verdict.invalid(format!(
+            "the engine had its core for only {:.0} % of a run: something else ran there; leave the \
+             machine alone",
+            least * 100.0
+        ));
+    }
     if shared_core {
         verdict.invalid("engine and loadgen shared one core; give two with --cores".to_owned());
     }
@@ -165,7 +186,7 @@ fn load(record: &Record, verdict: &mut Verdict) {
 mod tests {
     use super::*;
     use crate::ceiling::{Ceiling, Probe};
-    use crate::record::{LedgerFigures, RunFigures, tests::sound};
+    use crate::record::{LedgerFigures, tests::sound};
 
     type Change = Box<dyn FnOnce(&mut Record)>;
 
@@ -218,8 +239,9 @@ mod tests {
             gso_gro: Some(probe),
             ..Ceiling::default()
         };
-        let invalid: [Change; 7] = [
+        let invalid: [Change; 8] = [
             Box::new(|r| r.cpu_ticks.steal = 50),
+            Box::new(|r| (r.runs[0].wall_ns, r.runs[0].cpu_ns) = (100, 50)),
             Box::new(|r| r.engine.sirs_sent = 0),
             Box::new(|r| r.loadgen.lag_us.p99 = 1e6),
             Box::new(|r| r.runs.push(lagging)),

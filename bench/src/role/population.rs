@@ -1,12 +1,14 @@
 //! `sirocco population generate|check`: populations as files, made and read by sirocco_index.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use sirocco_index::Index;
-use sirocco_index::population::{DevicesEach, GenerateSpec, Policy, generate, load};
+use sirocco_index::population::{
+    DevicesEach, GenerateSpec, HEADER, LoadReport, Policy, generate, generate_into, load,
+};
 
 use super::{EXIT_INVALID, complain};
 use crate::cli::{PopulationCommand, PopulationShape};
@@ -90,20 +92,44 @@ fn make(file: &Path, spec: &GenerateSpec) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-fn snapshot(file: &Path, _spec: &GenerateSpec) -> Result<(), Box<dyn std::error::Error>> {
-    Err(format!(
-        "cannot write {}: snapshots are not offered here yet",
-        file.display()
-    )
-    .into())
+fn snapshot(file: &Path, spec: &GenerateSpec) -> Result<(), Box<dyn std::error::Error>> {
+    let mut index = Index::new(usize::try_from(spec.identities)?)?;
+    generate_into(spec, &mut index)?;
+    index.save(file)?;
+    complain(format!(
+        "{}: {} identities, {} devices",
+        file.display(),
+        grouped(index.len() as u64),
+        grouped(index.devices_len() as u64)
+    ));
+    Ok(())
+}
+
+/// Fills an index from a population or a snapshot, told apart by the first line.
+///
+/// # Errors
+/// The reader's, which name file and line, or the snapshot's.
+pub fn read(
+    file: &Path,
+    policy: Policy,
+) -> Result<(Index, LoadReport), Box<dyn std::error::Error + Send + Sync>> {
+    let mut first = vec![0; HEADER.len()];
+    let is_text = File::open(file)
+        .map_err(|error| format!("cannot read population {}: {error}", file.display()))?
+        .read_exact(&mut first)
+        .is_ok_and(|()| first == HEADER);
+    // A text of another sort is named as no population; anything binary, as no snapshot.
+    if !is_text && !first.starts_with(b"#") {
+        return Ok((Index::restore(file)?, LoadReport::default()));
+    }
+    let mut index = Index::new(1 << 20)?;
+    let report = load(file, &mut index, policy)?;
+    Ok((index, report))
 }
 
 /// Reads the file and says what is wrong with it: exit code 0 without a fault, else 1.
 fn check(file: &Path, show: u64) -> u8 {
-    let report = Index::new(1 << 16)
-        .map_err(Box::<dyn std::error::Error>::from)
-        .and_then(|mut index| Ok((load(file, &mut index, Policy::Count)?, index)));
-    let (report, index) = match report {
+    let (index, report) = match read(file, Policy::Count) {
         Ok(read) => read,
         Err(error) => {
             complain(error);
@@ -133,6 +159,36 @@ fn check(file: &Path, show: u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_and_snapshot_of_one_population_are_told_apart_and_alike() {
+        let folder = std::env::temp_dir().join(format!("sirocco-people-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let spec = GenerateSpec {
+            identities: 200,
+            ..GenerateSpec::default()
+        };
+        for name in ["people.tsv", "people.snapshot"] {
+            make(&folder.join(name), &spec).unwrap();
+            let (index, report) = read(&folder.join(name), Policy::Stop).unwrap();
+            assert_eq!(
+                (index.len(), index.devices_len() as u64),
+                (200, spec.devices_total())
+            );
+            assert_eq!(report.faults, 0);
+        }
+        std::fs::write(folder.join("other.tsv"), "# something else\n").unwrap();
+        std::fs::write(folder.join("other.bin"), [1, 2, 3]).unwrap();
+        for name in ["other.tsv", "other.bin", "absent"] {
+            let error = read(&folder.join(name), Policy::Stop)
+                .err()
+                .expect(name)
+                .to_string();
+            assert!(error.contains(name), "{error}");
+            assert_eq!(check(&folder.join(name), 1), 1);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn next_hops_are_distinct_to_the_last() {

@@ -96,20 +96,8 @@ pub fn run(
     stage.tell(Side::Engine, &EngineCommand::Drain.line())?;
     let limit = DRAIN + Duration::from_secs(ready.identities / PASS_PER_S_MIN);
     stage.wait((Side::Engine, "drained"), "making the pass", limit, watch)?;
-    stage.tell(Side::Engine, &EngineCommand::Stop.line())?;
-    stage.wait(
-        (Side::Engine, "report"),
-        "writing its record",
-        REPORT,
-        watch,
-    )?;
-    stage.tell(Side::Loadgen, "stop")?;
-    let report = stage.wait(
-        (Side::Loadgen, "report"),
-        "writing its record",
-        REPORT,
-        watch,
-    )?;
+    stage.dismiss(Side::Engine, REPORT, watch)?;
+    let report = stage.dismiss(Side::Loadgen, REPORT, watch)?;
     stage.end();
     progress.borrow_mut().phase("verify: comparing");
     let mut left_out = loadgen_report(&report).record_left_out;

@@ -301,12 +301,10 @@ impl Bench<'_> {
 
     fn finish(&self, stage: &mut Stage, results: &mut Results) -> Result<(), PlanError> {
         let watch = &mut self.watch();
-        stage.tell(Side::Engine, &EngineCommand::Stop.line())?;
-        let report = stage.wait((Side::Engine, "report"), "reporting", PROMPT, watch)?;
+        let report = stage.dismiss(Side::Engine, PROMPT, watch)?;
         results.reports.insert("engine".to_owned(), report);
         if self.scenario.place != Place::Nowhere {
-            stage.tell(Side::Loadgen, "stop")?;
-            let report = stage.wait((Side::Loadgen, "report"), "reporting", PROMPT, watch)?;
+            let report = stage.dismiss(Side::Loadgen, PROMPT, watch)?;
             results.loadgen = loadgen_report(&report);
             results
                 .loadgen
@@ -340,14 +338,17 @@ fn record(
         .cloned()
         .collect();
     let (engine, rate) = figures::combined(&rated);
+    let cpu_ns_per_sir = engine.cpu_ns_per_sir;
     let applies = results
         .ceiling
         .as_ref()
         .and_then(|ceiling| match scenario.place {
-            Place::Edges => ceiling.gso_gro_ns_per_message,
-            Place::Direct => ceiling.datagram_ns_per_message,
+            Place::Edges => ceiling.gso_gro.as_ref(),
+            Place::Direct => ceiling.datagram.as_ref(),
             Place::Nowhere => None,
         });
+    let ceiling_share = applies.map(|probe| rate.median * probe.ns_per_message / 1e9);
+    let raw_cpu_ns = applies.map(|probe| probe.cpu_ns_per_message.median);
     // The latency comes from an open-loop run: the one made for it, or the last rated one.
     let open = results
         .runs
@@ -369,9 +370,11 @@ fn record(
         identities: results.ready.identities,
         devices: results.ready.devices,
         index_bytes: results.ready.index_bytes,
+        population_ms: results.ready.load_ms,
         engine,
         sirs_per_s: rate.median,
-        ceiling_share: applies.map(|ns| rate.median * ns / 1e9),
+        ceiling_share,
+        ceiling_cpu_share: raw_cpu_ns.map(|ns| ns / cpu_ns_per_sir.max(f64::MIN_POSITIVE)),
         sirs_per_s_spread: rate,
         latency_us: open.map(|run| run.latency_us.clone()),
         ceiling: results.ceiling,

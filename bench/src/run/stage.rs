@@ -2,7 +2,7 @@
 //! so that a child's death, a timeout and Ctrl-C end any phase at once and with a reason. Knows the
 //! form of the protocol (events by name), not its content. Called by `plan`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +65,8 @@ pub struct Stage {
     notices: Vec<String>,
     /// Last progress of each side.
     progress: HashMap<Side, Value>,
+    /// Sides told to stop: their end is no death.
+    leaving: HashSet<Side>,
 }
 
 /// Called with the last progress of each side whenever there is news.
@@ -83,6 +85,7 @@ impl Stage {
             interrupted,
             notices: Vec::new(),
             progress: HashMap::new(),
+            leaving: HashSet::new(),
         }
     }
 
@@ -110,6 +113,22 @@ impl Stage {
             Some(Ok(())) => Ok(()),
             _ => Err(self.died(side, "being told a command")),
         }
+    }
+
+    /// Tells a child to stop and waits for its report.
+    ///
+    /// # Errors
+    /// [`StageError`], when it ends without one, takes too long, or the user interrupts.
+    pub fn dismiss(
+        &mut self,
+        side: Side,
+        limit: Duration,
+        watch: &mut Watch<'_>,
+    ) -> Result<Value, StageError> {
+        self.tell(side, "stop")?;
+        let report = self.wait((side, "report"), "writing its report", limit, watch)?;
+        self.leaving.insert(side);
+        Ok(report)
     }
 
     /// Waits for the event `name` of one side and returns it; other events pass by.
@@ -178,6 +197,7 @@ impl Stage {
                         child.hear(words);
                     }
                 }
+                Ok((side, Line::Closed)) if self.leaving.contains(&side) => {}
                 Ok((side, Line::Closed)) => return Err(self.died(side, phase)),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -299,6 +319,16 @@ mod tests {
         let text = error.expect_err("dead").to_string();
         assert!(text.contains("engine ended while starting"), "{text}");
         assert!(text.contains("no such device"), "{text}");
+    }
+
+    #[test]
+    fn the_end_of_a_dismissed_child_is_no_death() {
+        let mut stage = stage("read x; echo '{\"event\":\"report\"}'");
+        stage
+            .start(Side::Loadgen, &["-c".to_owned(), "cat".to_owned()])
+            .unwrap();
+        stage.dismiss(Side::Engine, LONG, &mut |_| {}).unwrap();
+        stage.run_for(LOOK * 4, "waiting", &mut |_| {}).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use sirocco_loadgen::{Behaviour, Mix, public_hash};
-use sirocco_wire::identity::PackedDevice;
+use sirocco_wire::identity::DeviceIdentity;
 
 use super::{Expectation, TIMEOUT};
 use crate::scenario::Wanted;
@@ -94,12 +94,8 @@ impl Collector {
         self.uri.clear();
         self.uri.extend_from_slice(aor);
         self.uri.extend_from_slice(b";gr=");
-        match PackedDevice::pack(device) {
-            Some(packed) => {
-                let mut urn = [0; 256];
-                let length = packed.write_urn(&mut urn);
-                self.uri.extend_from_slice(&urn[..length]);
-            }
+        match DeviceIdentity::parse(device) {
+            Some(device) => self.uri.extend_from_slice(&device.parameter_text()),
             None => self.uri.extend_from_slice(device),
         }
         self.expect();

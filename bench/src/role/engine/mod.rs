@@ -23,10 +23,10 @@ use sirocco_dispatch::report::EngineReport;
 use sirocco_dispatch::shard::Remainder;
 use sirocco_dispatch::worker::{self, Command, Event, Lines};
 use sirocco_index::Index;
-use sirocco_index::population::{Policy, generate_into, load};
+use sirocco_index::population::{Policy, generate_into};
 use sirocco_ring::Waker;
 
-use super::population::spec;
+use super::population::{read, spec};
 use super::protocol::EngineReady;
 use super::{EXIT_INVALID, EXIT_USAGE, complain, emit};
 use crate::cli::EngineArgs;
@@ -170,8 +170,7 @@ impl Population {
             generate_into(&self.spec, &mut index)?;
             return Ok(index);
         };
-        let mut index = Index::new(1 << 20)?;
-        let report = load(file, &mut index, self.policy)?;
+        let (index, report) = read(file, self.policy)?;
         if report.faults > 0 {
             notices.push(format!(
                 "{}: {} bad lines skipped",
