@@ -7,10 +7,8 @@
 
 use std::io;
 
+use crate::bucket::{Bucket, EMPTY, SLOTS, slot_of, tag_of};
 use crate::memory::{Region, bytes, bytes_mut};
-
-/// Entries of one bucket: ten 6-byte entries and a link fill a cache line.
-const SLOTS: usize = 10;
 
 /// Entries for each bucket above which the table grows by one bucket. At 6 of 10, at most
 /// 4-5 % of the entries sit in an overflow bucket (Poisson, worst moment of a doubling round).
@@ -24,81 +22,6 @@ const OVERFLOW_MAX: usize = 1 << 25;
 
 /// Numbers that [`Directory::state`] gives.
 pub const DIRECTORY_STATE: usize = 5;
-
-/// One cache line of entries. Entries are packed from slot 0; number 0 marks a free slot.
-#[derive(Copy, Clone)]
-#[repr(C, align(64))]
-pub struct Bucket {
-    numbers: [u32; SLOTS],
-    tags: [u16; SLOTS],
-    /// Index of the next bucket of this chain in the overflow region; 0 ends the chain.
-    overflow: u32,
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-const EMPTY: Bucket = Bucket {
-    numbers: [0; SLOTS],
-    tags: [0; SLOTS],
-    overflow: 0,
-};
-
-impl Bucket {
-    #[inline]
-    fn occupied(&self) -> usize {
-        self.numbers
-            .iter()
-            .map(|&number| usize::from(number != 0))
-            .sum()
-    }
-
-    /// The first number whose tag is `tag`, or 0; free slots have tag 0, which no entry has.
-    #[inline]
-    pub fn first_match(&self, tag: u16) -> u32 {
-        let bits = self.match_bits(tag);
-        if bits == 0 {
-            return 0;
-        }
-        self.numbers[slot_of(bits)]
-    }
-
-    /// One bit for each slot with this tag (bit 16 * lane + word). A lane above a true match in
-    /// the same word may be set falsely; the lowest bit is always true.
-    #[inline]
-    fn match_bits(&self, tag: u16) -> u64 {
-        let t = &self.tags;
-        let word = |a: u16, b: u16, c: u16, d: u16| {
-            u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
-        };
-        let first = zero_lanes(word(t[0], t[1], t[2], t[3]) ^ splat(tag));
-        let second = zero_lanes(word(t[4], t[5], t[6], t[7]) ^ splat(tag));
-        let third = zero_lanes(word(t[8], t[9], 0, 0) ^ splat(tag));
-        first | second << 1 | third << 2
-    }
-}
-
-#[inline]
-fn splat(tag: u16) -> u64 {
-    u64::from(tag) * 0x0001_0001_0001_0001
-}
-
-/// Bit 0 of each 16-bit lane that is zero (and perhaps of lanes above such a lane).
-#[inline]
-fn zero_lanes(word: u64) -> u64 {
-    (word.wrapping_sub(0x0001_0001_0001_0001) & !word & 0x8000_8000_8000_8000) >> 15
-}
-
-#[inline]
-fn slot_of(bits: u64) -> usize {
-    let lowest = bits.trailing_zeros() as usize;
-    ((lowest & 15) * 4 + (lowest >> 4)).min(SLOTS - 1)
-}
-
-/// The tag of a hash: its top 16 bits, never 0. Addresses use the low 32 bits.
-#[inline]
-pub fn tag_of(hash: u64) -> u16 {
-    ((hash >> 48) as u16).max(1)
-}
 
 /// Where a walk over all entries stands; valid across inserts, removals and growth.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::bucket::tag_of;
 use crate::device::{Device, NEXT_HOP_DIRECT};
-use crate::directory::{Directory, WalkCursor, tag_of};
+use crate::directory::{Directory, WalkCursor};
 use crate::hash::HashKey;
 use crate::identity::{AOR_MAX, AorError, AorParts, Identity, IdentityText, canonical, split};
 use crate::names::Names;

@@ -5,6 +5,7 @@
 //! `snapshot` from a checksummed file. It opens no socket, reads no clock and knows no protocol:
 //! a device id is a kind and 16 bytes, or text. Layout: docs/decisions/0002-index-layout.md.
 
+mod bucket;
 mod device;
 mod directory;
 mod edit;

@@ -10,8 +10,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use crate::bucket::Bucket;
 use crate::device::Device;
-use crate::directory::Bucket;
 use crate::runs::RunHeader;
 use crate::texts::TextUnit;
 
@@ -35,7 +35,7 @@ pub unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: four u32, no padding.
 unsafe impl Plain for Unit {}
-// SAFETY: repr(C), integers only; its size of 64 is asserted in directory.rs.
+// SAFETY: repr(C), integers only; its size of 64 is asserted in bucket.rs.
 unsafe impl Plain for Bucket {}
 // SAFETY: repr(C), integers only; its size of 32 is asserted in device.rs.
 unsafe impl Plain for Device {}
