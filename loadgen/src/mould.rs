@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
 use sirocco_wire::sip::{HeaderName, Message};
 
 use crate::script::{END, Script, TAG_BYTES};
@@ -40,8 +41,8 @@ struct Mould {
     section: Vec<u8>,
     /// The end of the URI's scheme and colon: up to here the request line stays.
     scheme_end: usize,
-    /// The host of the URI, which stays.
-    host: Range<usize>,
+    /// The `@` and the host of the URI, which stay.
+    at_host: Range<usize>,
     /// What follows the request line before Via, split where its white space may grow.
     before_space: Range<usize>,
     after_space: Range<usize>,
@@ -169,40 +170,36 @@ impl Mould {
         // Learning put every position below the length, in ascending order.
         let section = &self.section;
         let same = |range: Range<usize>| datagram[range.clone()] == section[range];
-        let host = &section[self.host.clone()];
-        let mut uri_end = plain_address_end(datagram, self.scheme_end, host)?;
-        if datagram[uri_end..].starts_with(GRUU) {
-            let value = uri_end + GRUU.len();
-            uri_end = span_end(datagram, value, |octet| {
-                is_word_octet(octet) | (octet == b':')
-            });
-            if uri_end == value {
-                return None;
-            }
-        }
-        let between = datagram
-            .get(uri_end..self.block_start)?
-            .strip_prefix(VERSION)?;
+        let line = &datagram[..self.block_start];
+        let uri_end = METHOD.len() + memchr(b' ', &line[METHOD.len()..])?;
+        let uri = &line[METHOD.len()..uri_end];
+        let (aor, device) = uri.split_at(memchr(b';', uri).unwrap_or(uri.len()));
+        let user = aor.strip_suffix(&section[self.at_host.clone()])?;
+        let user = user.strip_prefix(&section[METHOD.len()..self.scheme_end])?;
+        let user = user.strip_prefix(b"+").unwrap_or(user);
+        let between = line[uri_end..].strip_prefix(VERSION)?;
         let between = between.strip_prefix(&section[self.before_space.clone()])?;
         let spaces = between.strip_suffix(&section[self.after_space.clone()])?;
-        let scheme = &section[METHOD.len()..self.scheme_end];
-        let to_uri = datagram[self.to.clone()]
-            .strip_prefix(b"<")?
-            .strip_prefix(scheme)?;
-        let to_end = plain_address_end(datagram, self.to.end - to_uri.len(), host)?;
-        let closed = datagram.get(to_end) == Some(&b'>');
-        let to_end = to_end + 1;
-        let fits = closed
-            && same(0..self.scheme_end)
-            && span_end(spaces, 0, is_space) == spaces.len()
-            && span_end(datagram, to_end, is_space) == self.to.end
+        // The To URI is the Request-URI without its device, or the datagram is the parser's.
+        let to = datagram[self.to.clone()].strip_prefix(b"<")?;
+        let to_spaces = to.strip_prefix(aor)?.strip_prefix(b">")?;
+        let branch = &datagram[self.branch.clone()];
+        let call_id = &datagram[self.call_id.clone()];
+        let fits = same(0..METHOD.len())
+            && is_plain(user, b'_')
+            && (device.is_empty()
+                || device
+                    .strip_prefix(GRUU)
+                    .is_some_and(|urn| is_plain(urn, b':')))
+            && are_spaces(spaces)
+            && are_spaces(to_spaces)
             && same(self.block_start..self.branch.start)
             && same(self.branch.end..self.to.start)
             && same(self.to.end..self.call_id.start)
             && same(self.call_id.end..section.len())
-            && is_word(datagram, &self.branch)
-            && is_word(datagram, &self.call_id);
-        fits.then_some((uri_end as u16, to_end as u16))
+            && is_plain(branch, b'_')
+            && (branch.ends_with(call_id) || is_plain(call_id, b'_'));
+        fits.then_some((uri_end as u16, (self.to.end - to_spaces.len()) as u16))
     }
 
     fn of(message: &Message<'_>) -> Option<Mould> {
@@ -235,17 +232,11 @@ impl Mould {
             && section[to.clone()].starts_with(b"<")
             && section[to].ends_with(b">");
         let scheme_end = METHOD.len() + 1 + uri.iter().position(|&octet| octet == b':')?;
-        let host_start = scheme_end
-            + 1
-            + uri[scheme_end - METHOD.len()..]
-                .iter()
-                .position(|&o| o == b'@')?;
-        let host_length = section[host_start..uri_end]
-            .iter()
-            .take_while(|&&o| o != b';')
-            .count();
+        let at = METHOD.len() + memchr(b'@', uri)?;
+        let host = &section[at..uri_end];
+        let host_end = at + memchr(b';', host).unwrap_or(host.len());
         let mould = Mould {
-            host: host_start..host_start + host_length,
+            at_host: at..host_end,
             length: datagram.len(),
             section: section.to_vec(),
             scheme_end,
@@ -310,56 +301,38 @@ fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// Returns the end of `user@host` that begins at `start`, if its octets are harmless: none that ends,
-/// quotes, escapes or folds a field, so that the parser would see the same boundaries and its screen
-/// object to nothing. A port, a password or another host is left to the parser.
+/// Tells whether there are octets and each is a letter, a digit, `-`, `.`, `_` or `extra`: none that
+/// ends, quotes, escapes or folds a field.
 #[inline]
-fn plain_address_end(datagram: &[u8], start: usize, host: &[u8]) -> Option<usize> {
-    let user = start + usize::from(*datagram.get(start)? == b'+');
-    let user_end = span_end(datagram, user, is_word_octet);
-    let rest = datagram
-        .get(user_end..)?
-        .strip_prefix(b"@")?
-        .strip_prefix(host)?;
-    (user_end > user).then(|| datagram.len() - rest.len())
-}
-
-/// Tells whether `range` has letters, digits, `-`, `.` and `_` only.
-#[inline]
-fn is_word(datagram: &[u8], range: &Range<usize>) -> bool {
-    span_end(datagram, range.start, is_word_octet) >= range.end
-}
-
-/// Returns the position of the first octet from `start` that does not fit.
-#[inline]
-fn span_end(datagram: &[u8], start: usize, fits: impl Fn(u8) -> bool) -> usize {
-    let mut at = start;
-    // Without branches inside, the compiler compares all 16 octets at a time.
-    while let Some(window) = datagram.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        let unfit = u128::from_le_bytes(window.map(|octet| if fits(octet) { 0 } else { 0xff }));
-        if unfit != 0 {
-            return at + unfit.trailing_zeros() as usize / 8;
+fn is_plain(octets: &[u8], extra: u8) -> bool {
+    let Some(last) = octets.last_chunk::<16>() else {
+        return !octets.is_empty() && octets.iter().all(|&octet| is_plain_octet(octet, extra));
+    };
+    // Whole blocks and the last 16 octets again: the compiler compares 16 at a time.
+    let (blocks, _) = octets.as_chunks::<16>();
+    let mut foreign = [0u8; 16];
+    for block in blocks.iter().chain([last]) {
+        for (mark, &octet) in foreign.iter_mut().zip(block) {
+            *mark |= u8::from(!is_plain_octet(octet, extra));
         }
-        at += 16;
     }
-    let rest = datagram.get(at..).unwrap_or(&[]);
-    at + rest
-        .iter()
-        .position(|&octet| !fits(octet))
-        .unwrap_or(rest.len())
+    foreign == [0; 16]
 }
 
 #[inline]
-fn is_space(octet: u8) -> bool {
-    octet == b' '
-}
-
-#[inline]
-fn is_word_octet(octet: u8) -> bool {
+fn is_plain_octet(octet: u8, extra: u8) -> bool {
     (octet.wrapping_sub(b'0') <= 9)
         | ((octet | 0x20).wrapping_sub(b'a') <= 25)
         | (octet.wrapping_sub(b'-') <= 1)
         | (octet == b'_')
+        | (octet == extra)
+}
+
+#[inline]
+fn are_spaces(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .fold(true, |all, &octet| all & (octet == b' '))
 }
 
 #[cfg(test)]
