@@ -113,7 +113,8 @@ fn eight_digits(half: u32) -> u64 {
     spread = (spread | spread << 4) & NIBBLES;
     // Bit 4 of (nibble + 6) is set for 10..=15 only: those take the letters' distance as well.
     let letters = (spread + ONES * 6) >> 4 & ONES;
-    spread + ONES * 0x30 + letters * (0x61 - 0x3a)
+    // The distance from '9' + 1 to 'a' is 39 = 32 + 8 - 1; no multiplication, which SSE2 lacks.
+    spread + ONES * 0x30 + (letters << 5) + (letters << 3) - letters
 }
 
 /// Reads 16 lower-case hexadecimal digits; `None` on any other octet.

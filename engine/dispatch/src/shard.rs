@@ -37,7 +37,7 @@ pub use drain::Remainder;
 const TICKS_PER_TURN_MAX: u32 = 100;
 /// Targets admitted in one turn: enough to fill a train to each of 16 next hops, few enough that
 /// answers wait for microseconds only.
-const TARGETS_PER_TURN_MAX: usize = 1_024;
+const TARGETS_PER_TURN_MAX: usize = 256;
 /// Longest latency told apart, in microseconds: Timer F and as much waiting again.
 const LATENCY_US_MAX: u64 = 64_000_000;
 
@@ -133,7 +133,7 @@ impl Shard {
             runs: Vec::with_capacity(256),
             scratch: Bump::with_capacity(16 << 10),
             held: None,
-            pending: Pending::new(keys.pending, config.window_total),
+            pending: Pending::new(keys.pending),
             deferred: HashMap::new(),
             deferred_count: 0,
             resumed: VecDeque::new(),
