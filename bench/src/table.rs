@@ -5,7 +5,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 
 use crate::ceiling::{Ceiling, Probe};
-use crate::quantity::{grouped, scaled};
+use crate::quantity::{Rate, grouped, scaled};
 use crate::record::Record;
 use crate::scenario::Place;
 use crate::statistics::Spread;
@@ -220,7 +220,11 @@ fn rows(record: &Record) -> Vec<Row> {
         Row {
             figure: "engine CPU ns/SIR",
             value: format!("{:.0}", engine.cpu_ns_per_sir),
-            method: format!("thread CPU clock; {}", range(&engine.cpu_ns_per_sir_spread)),
+            method: format!(
+                "thread CPU clock{}; {}",
+                idling(record),
+                range(&engine.cpu_ns_per_sir_spread)
+            ),
             target: held(targets.cpu, engine.cpu_ns_per_sir),
         },
     ];
@@ -229,6 +233,20 @@ fn rows(record: &Record) -> Vec<Row> {
     rows.extend(latency_rows(record, targets));
     rows.push(ledger_row(record));
     rows
+}
+
+/// A spinning worker burns its core at any rate below the greatest: the figure then is no price.
+fn idling(record: &Record) -> &'static str {
+    let spins = record
+        .config
+        .engine
+        .get("idle")
+        .and_then(|idle| idle.as_str())
+        == Some("spin");
+    match record.config.runs.rate {
+        Rate::PerSecond(_) if spins => ", idle spinning included",
+        _ => "",
+    }
 }
 
 fn ceiling_rows(record: &Record, targets: Targets) -> Vec<Row> {

@@ -21,7 +21,7 @@ pub enum EngineCommand {
     EndLoad,
     /// Wait until every order is over, or the drain time is: event `drained`.
     Drain,
-    /// Finish, report and exit.
+    /// Cancel and name what is open, report and exit; a closed stdin or SIGTERM drains first.
     Stop,
     /// Offer identities of the index on a schedule.
     Load(LoadRequest),

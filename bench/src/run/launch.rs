@@ -85,7 +85,9 @@ impl Folder {
     /// # Errors
     /// The system's.
     pub fn make() -> io::Result<Self> {
-        let path = Path::new("target/sirocco").join(format!("run-{}", std::process::id()));
+        let home = Path::new("target/sirocco");
+        remove_stale(home);
+        let path = home.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
@@ -94,6 +96,22 @@ impl Folder {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+}
+
+/// Removes the folders of benches that were killed; what cannot be removed is left.
+fn remove_stale(home: &Path) {
+    for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name
+            .strip_prefix("run-")
+            .and_then(|pid| pid.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid.to_string()).exists() {
+            std::fs::remove_dir_all(entry.path()).ok();
+        }
     }
 }
 
@@ -267,6 +285,26 @@ mod tests {
                 .contains("--allow-shared-core")
         );
         assert!(choose(&[], &[4], true).is_ok_and(|cores| cores.shared()));
+    }
+
+    #[test]
+    fn folders_of_dead_benches_go_and_others_stay() {
+        let home = std::env::temp_dir().join(format!("sirocco-stale-{}", std::process::id()));
+        // Process numbers end far below the first one.
+        let names = [
+            "run-4294967295".to_owned(),
+            format!("run-{}", std::process::id()),
+            "kept".to_owned(),
+        ];
+        names
+            .iter()
+            .for_each(|name| std::fs::create_dir_all(home.join(name)).unwrap());
+        remove_stale(&home);
+        assert_eq!(
+            names.map(|name| home.join(name).exists()),
+            [false, true, true]
+        );
+        std::fs::remove_dir_all(&home).unwrap();
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::cli::BenchArgs;
 use crate::record::Record;
 use crate::role::{EXIT_INVALID, EXIT_USAGE, complain};
-use crate::scenario::Scenario;
+use crate::scenario::{Place, Scenario};
 use crate::table;
 
 /// Where the last record is kept.
@@ -32,6 +32,10 @@ pub fn start(args: &BenchArgs) -> u8 {
     if args.print_scenario {
         crate::print(&scenario.to_toml());
         return 0;
+    }
+    if args.verify && scenario.place == Place::Nowhere {
+        complain("--verify needs a loadgen: leave it out, or give a place other than nowhere");
+        return EXIT_USAGE;
     }
     let cores = match launch::cores(&args.cores, args.allow_shared_core) {
         Ok(cores) => cores,

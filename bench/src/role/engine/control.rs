@@ -180,7 +180,7 @@ impl Control {
             }
             EngineCommand::EndLoad => self.command(Command::StopLoads),
             EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
-            EngineCommand::Stop => self.end(),
+            EngineCommand::Stop => self.command(Command::Stop),
             EngineCommand::Load(request) => self.load(&request),
             // The door reads orders itself.
             EngineCommand::Order(_) => {}
