@@ -97,8 +97,9 @@ fn population(mix: &str) -> Population {
         seen_entries: 1 << 24,
         late_slots: 1 << 10,
         segments_max: SEGMENTS_MAX,
+        huge_pages: true,
     };
-    Population::new(config, None)
+    Population::new(config, None).expect("memory for the table")
 }
 
 fn answer(population: &mut Population, now_ns: u64, train: &Train, out: &mut [u8]) {

@@ -160,7 +160,7 @@ mod tests {
         Judge {
             mix,
             seed: 7,
-            seen: Seen::with_capacity(1 << 16),
+            seen: Seen::with_capacity(1 << 16, false).unwrap(),
             tally: Tally::new(classes),
             journal: None,
             started_ns: 0,

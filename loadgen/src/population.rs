@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use sirocco_wire::sip::Message;
@@ -74,6 +75,8 @@ pub struct PopulationConfig {
     pub late_slots: usize,
     /// The most answers in one train, 1..=[`SEGMENTS_MAX`].
     pub segments_max: usize,
+    /// Keep what is remembered on huge pages where the host has them.
+    pub huge_pages: bool,
 }
 
 /// All devices of one worker.
@@ -91,8 +94,10 @@ struct Glance {
 
 impl Population {
     /// Returns a population whose mix has been validated; all memory it needs is taken here.
-    #[must_use]
-    pub fn new(config: PopulationConfig, journal: Option<Journal>) -> Population {
+    ///
+    /// # Errors
+    /// The host has not the memory for the requests to be remembered.
+    pub fn new(config: PopulationConfig, journal: Option<Journal>) -> io::Result<Population> {
         let scripts = Script::compile_all(&config.mix);
         let copies = scripts.iter().map(|script| match script.behaviour {
             Behaviour::Duplicate { copies, .. } => usize::from(copies),
@@ -113,7 +118,7 @@ impl Population {
                 .segments_max
                 .clamp(answers_per_request_max, SEGMENTS_MAX),
             judge: Judge {
-                seen: Seen::with_capacity(config.seen_entries),
+                seen: Seen::with_capacity(config.seen_entries, config.huge_pages)?,
                 tally: Tally::new(scripts.len()),
                 mix: config.mix,
                 seed: config.seed,
@@ -122,10 +127,10 @@ impl Population {
             },
             scripts,
         };
-        Population {
+        Ok(Population {
             desk,
             moulds: Moulds::default(),
-        }
+        })
     }
 
     /// Answers as many datagrams of `arrival` as fit one train into `out`; call again with what was
@@ -217,9 +222,9 @@ impl Population {
                 keys,
             };
         }
-        let seen = &self.desk.judge.seen;
-        let touch = |sum: u64, glance: &Glance| sum ^ seen.touch(glance.keys.branch_hash);
-        black_box(glances[..count].iter().fold(0, touch));
+        let seen = &mut self.desk.judge.seen;
+        let mut touch = |sum: u64, glance: &Glance| sum ^ seen.touch(glance.keys.branch_hash);
+        black_box(glances[..count].iter().fold(0, &mut touch));
         count
     }
 
@@ -290,7 +295,7 @@ impl Population {
     ///
     /// # Errors
     /// The record could not be written.
-    pub fn finish(self) -> std::io::Result<Option<JournalTotals>> {
+    pub fn finish(self) -> io::Result<Option<JournalTotals>> {
         self.desk.judge.journal.map(Journal::finish).transpose()
     }
 }

@@ -10,6 +10,10 @@
 //! allocated after [`Seen::with_capacity`].
 //! Called by `population`, once per received request.
 
+use std::io;
+
+use sirocco_ring::memory::Mapping;
+
 /// The entries in one bucket: eight words fill one 64-byte cache line, so a lookup costs one miss.
 const BUCKET_ENTRIES: usize = 8;
 /// The fewest entries a table has.
@@ -40,13 +44,16 @@ const SPILLED: u64 = 2;
 const _: () = assert!(HASH_SHIFT + HASH_BITS == u64::BITS);
 const _: () = assert!(crate::mix::CLASSES_MAX <= 1 << CLASS_BITS);
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Bucket([u64; BUCKET_ENTRIES]);
+/// The octets of one bucket: one cache line.
+const BUCKET_BYTES: usize = BUCKET_ENTRIES * size_of::<u64>();
+
+type Bucket = [u64; BUCKET_ENTRIES];
 
 /// The bounded table of requests seen lately.
 pub struct Seen {
-    buckets: Box<[Bucket]>,
+    /// On huge pages where there are any: each request touches a random bucket, and with base pages
+    /// the address translation costs as much again as the cache miss.
+    memory: Mapping,
     mask: u64,
     forgotten: u64,
 }
@@ -65,19 +72,21 @@ pub struct Sighting {
 
 impl Seen {
     /// Returns a table for at least `entries` requests, rounded up to a power of two within
-    /// [`SEEN_ENTRIES_MIN`]..=[`SEEN_ENTRIES_MAX`]; 8 bytes each.
-    #[must_use]
-    pub fn with_capacity(entries: usize) -> Seen {
+    /// [`SEEN_ENTRIES_MIN`]..=[`SEEN_ENTRIES_MAX`]; 8 bytes each, on huge pages with `huge`.
+    ///
+    /// # Errors
+    /// The host has not the memory (mmap(2)).
+    pub fn with_capacity(entries: usize, huge: bool) -> io::Result<Seen> {
         let entries = entries
             .clamp(SEEN_ENTRIES_MIN, SEEN_ENTRIES_MAX)
             .next_power_of_two();
         let count = entries / BUCKET_ENTRIES;
-        let buckets = vec![Bucket([0; BUCKET_ENTRIES]); count].into_boxed_slice();
-        Seen {
-            buckets,
+        let memory = Mapping::new(count * BUCKET_BYTES, huge)?;
+        Ok(Seen {
+            memory,
             mask: count as u64 - 1,
             forgotten: 0,
-        }
+        })
     }
 
     /// Returns how many unanswered requests were forgotten before their Timer F.
@@ -90,8 +99,29 @@ impl Seen {
     /// misses that [`Seen::sight`] would take one by one.
     #[inline]
     #[must_use]
-    pub fn touch(&self, branch_hash: u64) -> u64 {
-        self.buckets[(branch_hash & self.mask) as usize].0[0]
+    pub fn touch(&mut self, branch_hash: u64) -> u64 {
+        let index = (branch_hash & self.mask) as usize;
+        u64::from_ne_bytes(self.words_mut(index)[0])
+    }
+
+    #[inline]
+    fn words_mut(&mut self, index: usize) -> &mut [[u8; 8]] {
+        let bytes = &mut self.memory.as_mut_slice()[index * BUCKET_BYTES..][..BUCKET_BYTES];
+        bytes.as_chunks_mut().0
+    }
+
+    #[inline]
+    fn bucket(&mut self, index: usize) -> Bucket {
+        let mut bucket = [0; BUCKET_ENTRIES];
+        for (entry, word) in bucket.iter_mut().zip(self.words_mut(index)) {
+            *entry = u64::from_ne_bytes(*word);
+        }
+        bucket
+    }
+
+    #[inline]
+    fn store(&mut self, index: usize, at: usize, entry: u64) {
+        self.words_mut(index)[at] = entry.to_ne_bytes();
     }
 
     /// Finds or enters the request with this hash; `class` is stored when it is new.
@@ -100,17 +130,17 @@ impl Seen {
         let tick = (now_ns >> TICK_SHIFT) & TICK_MASK;
         let print = branch_hash >> (u64::BITS - HASH_BITS);
         let first = (branch_hash & self.mask) as usize;
-        if let Some(sighting) = self.find(first, print, tick) {
+        let bucket = self.bucket(first);
+        if let Some(sighting) = self.find(first, &bucket, print, tick) {
             return sighting;
         }
         let entry = (print << HASH_SHIFT)
             | (tick << TICK_POSITION)
             | ((u64::from(class) & CLASS_MASK) << CLASS_SHIFT)
             | (1 << COUNT_SHIFT);
-        let spilled = self.buckets[first].0[0] & SPILLED != 0;
-        let (at, live) = victim(&self.buckets[first].0, tick);
-        if !live && !spilled {
-            return self.enter(first, at, entry);
+        let (at, live) = victim(&bucket, tick);
+        if !live && bucket[0] & SPILLED == 0 {
+            return self.enter(first, &bucket, at, entry);
         }
         self.sight_second(branch_hash, tick, entry, (first, at, live))
     }
@@ -125,16 +155,18 @@ impl Seen {
         (first, at, live): (usize, usize, bool),
     ) -> Sighting {
         let second = self.second(branch_hash, first);
-        if let Some(sighting) = self.find(second, entry >> HASH_SHIFT, tick) {
+        let bucket = self.bucket(second);
+        if let Some(sighting) = self.find(second, &bucket, entry >> HASH_SHIFT, tick) {
             return sighting;
         }
+        let full = self.bucket(first);
         if !live {
-            return self.enter(first, at, entry);
+            return self.enter(first, &full, at, entry);
         }
-        self.buckets[first].0[0] |= SPILLED;
-        let (at, live) = victim(&self.buckets[second].0, tick);
+        self.store(first, 0, full[0] | SPILLED);
+        let (at, live) = victim(&bucket, tick);
         self.forgotten += u64::from(live);
-        self.enter(second, at, entry)
+        self.enter(second, &bucket, at, entry)
     }
 
     /// Returns a bucket that other bits of the hash choose, and that is not the first.
@@ -145,18 +177,19 @@ impl Seen {
     }
 
     #[inline]
-    fn find(&mut self, index: usize, print: u64, tick: u64) -> Option<Sighting> {
-        let bucket = &mut self.buckets[index].0;
-        for (at, entry) in bucket.iter_mut().enumerate() {
-            if *entry >> HASH_SHIFT != print || count_of(*entry) == 0 {
+    fn find(&mut self, index: usize, bucket: &Bucket, print: u64, tick: u64) -> Option<Sighting> {
+        for (at, &entry) in bucket.iter().enumerate() {
+            if entry >> HASH_SHIFT != print || count_of(entry) == 0 {
                 continue;
             }
-            let age = tick.wrapping_sub(*entry >> TICK_POSITION) & TICK_MASK;
+            let age = tick.wrapping_sub(entry >> TICK_POSITION) & TICK_MASK;
             if age <= LIFETIME_TICKS {
-                *entry += u64::from(count_of(*entry) < COUNT_MAX) << COUNT_SHIFT;
+                let count = (count_of(entry) + 1).min(COUNT_MAX);
+                let cleared = entry & !(COUNT_MAX << COUNT_SHIFT);
+                self.store(index, at, cleared | (count << COUNT_SHIFT));
                 return Some(Sighting {
-                    transmission: count_of(*entry) as u32,
-                    class: ((*entry >> CLASS_SHIFT) & CLASS_MASK) as u8,
+                    transmission: count as u32,
+                    class: ((entry >> CLASS_SHIFT) & CLASS_MASK) as u8,
                     age_ms: (age << TICK_SHIFT) / 1_000_000,
                     slot: (index * BUCKET_ENTRIES + at) as u32,
                 });
@@ -166,9 +199,8 @@ impl Seen {
     }
 
     #[inline]
-    fn enter(&mut self, index: usize, at: usize, entry: u64) -> Sighting {
-        let target = &mut self.buckets[index].0[at];
-        *target = entry | (*target & SPILLED);
+    fn enter(&mut self, index: usize, bucket: &Bucket, at: usize, entry: u64) -> Sighting {
+        self.store(index, at, entry | (bucket[at] & SPILLED));
         Sighting {
             transmission: 1,
             class: ((entry >> CLASS_SHIFT) & CLASS_MASK) as u8,
@@ -181,7 +213,8 @@ impl Seen {
     #[inline]
     pub fn settle(&mut self, sighting: Sighting) {
         let slot = sighting.slot as usize;
-        self.buckets[slot / BUCKET_ENTRIES].0[slot % BUCKET_ENTRIES] |= SETTLED;
+        let word = &mut self.words_mut(slot / BUCKET_ENTRIES)[slot % BUCKET_ENTRIES];
+        *word = (u64::from_ne_bytes(*word) | SETTLED).to_ne_bytes();
     }
 }
 
@@ -193,7 +226,7 @@ fn count_of(entry: u64) -> u64 {
 /// Returns the entry to give up and whether an unanswered request is lost with it: empty and expired
 /// ones first, then the oldest answered, then the oldest.
 #[inline]
-fn victim(bucket: &[u64; BUCKET_ENTRIES], tick: u64) -> (usize, bool) {
+fn victim(bucket: &Bucket, tick: u64) -> (usize, bool) {
     let mut worst = 0u32;
     for (at, &entry) in bucket.iter().enumerate() {
         let age = (tick.wrapping_sub(entry >> TICK_POSITION) & TICK_MASK) as u32;
@@ -213,9 +246,13 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    fn table(entries: usize) -> Seen {
+        Seen::with_capacity(entries, false).unwrap()
+    }
+
     #[test]
     fn a_second_transmission_is_known_with_its_class_and_age() {
-        let mut seen = Seen::with_capacity(SEEN_ENTRIES_MIN);
+        let mut seen = table(SEEN_ENTRIES_MIN);
         let first = seen.sight(0xabcd_ef01_2345_6789, SECOND, 5);
         assert_eq!((first.transmission, first.class, first.age_ms), (1, 5, 0));
         let second = seen.sight(0xabcd_ef01_2345_6789, 3 * SECOND, 9);
@@ -230,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_count_stays_at_its_bound() {
-        let mut seen = Seen::with_capacity(SEEN_ENTRIES_MIN);
+        let mut seen = table(SEEN_ENTRIES_MIN);
         let counts: Vec<u32> = (0..20)
             .map(|_| seen.sight(42, 0, 63).transmission)
             .collect();
@@ -241,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_branch_is_forgotten_after_timer_f() {
-        let mut seen = Seen::with_capacity(SEEN_ENTRIES_MIN);
+        let mut seen = table(SEEN_ENTRIES_MIN);
         seen.sight(42, 0, 1);
         assert_eq!(seen.sight(42, 32 * SECOND, 2).transmission, 2);
         assert_eq!(seen.sight(42, 34 * SECOND, 2).transmission, 1);
@@ -249,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_gives_up_answered_requests_first_and_then_spills() {
-        let mut seen = Seen::with_capacity(SEEN_ENTRIES_MIN);
+        let mut seen = table(SEEN_ENTRIES_MIN);
         // Hashes with equal low bits share their first bucket, these their second one too.
         let hash = |n: u64| n << 48;
         for n in 1..=8 {
@@ -285,7 +322,7 @@ mod tests {
 
     #[test]
     fn unanswered_requests_up_to_a_quarter_of_the_capacity_are_all_told_apart() {
-        let mut seen = Seen::with_capacity(1 << 16);
+        let mut seen = table(1 << 16);
         assert_eq!(
             (unknown_again(&mut seen, 1 << 14), seen.forgotten()),
             (0, 0)
@@ -294,7 +331,7 @@ mod tests {
 
     #[test]
     fn at_half_the_capacity_less_than_one_in_a_thousand_is_forgotten() {
-        let mut seen = Seen::with_capacity(1 << 16);
+        let mut seen = table(1 << 16);
         let unknown = unknown_again(&mut seen, 1 << 15);
         assert!(unknown < 33, "{unknown}");
         assert!(seen.forgotten() > 0, "counted");
@@ -303,12 +340,9 @@ mod tests {
     #[test]
     fn the_capacity_is_bounded_both_ways() {
         assert_eq!(
-            Seen::with_capacity(0).buckets.len() * BUCKET_ENTRIES,
-            SEEN_ENTRIES_MIN
+            (table(0).mask + 1) * BUCKET_ENTRIES as u64,
+            SEEN_ENTRIES_MIN as u64
         );
-        assert_eq!(
-            Seen::with_capacity(1025).buckets.len() * BUCKET_ENTRIES,
-            2048
-        );
+        assert_eq!((table(1025).mask + 1) * BUCKET_ENTRIES as u64, 2048);
     }
 }

@@ -59,6 +59,9 @@ pub enum LoadgenError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The memory for what is remembered was refused.
+    #[error("no memory for the requests to be remembered: {0}; lower seen_entries")]
+    Memory(#[source] std::io::Error),
     /// The kernel interface failed while running.
     #[error("a turn failed: {0}")]
     Turn(#[from] std::io::Error),
@@ -131,8 +134,9 @@ impl<'c> Worker<'c> {
             seen_entries: config.seen_entries,
             late_slots: config.late_slots,
             segments_max: config.train_segments,
+            huge_pages: config.huge_pages,
         };
-        let mut population = Population::new(population, journal);
+        let mut population = Population::new(population, journal).map_err(LoadgenError::Memory)?;
         let now_ns = now_ns();
         population.start(now_ns);
         let meter = Meter::new(&port, now_ns);

@@ -19,8 +19,9 @@ fn population(mix: &str) -> Population {
         seen_entries: 1 << 16,
         late_slots: 1 << 10,
         segments_max: SEGMENTS_MAX,
+        huge_pages: false,
     };
-    let mut population = Population::new(config, None);
+    let mut population = Population::new(config, None).unwrap();
     population.start(0);
     population
 }
