@@ -95,6 +95,15 @@ impl Index {
         Self::with_hash_key(identities_hint, HashKey::random())
     }
 
+    /// An empty index under a known hash key: walks go alike in each run, as a simulation needs.
+    /// Whoever knows the key can flood its table, so nothing that listens may use it.
+    ///
+    /// # Errors
+    /// [`IndexError::Memory`] when the kernel refuses address space.
+    pub fn with_known_key(identities_hint: usize, key: [u64; 2]) -> Result<Self, IndexError> {
+        Self::with_hash_key(identities_hint, HashKey(key))
+    }
+
     pub(crate) fn with_hash_key(hint: usize, hash: HashKey) -> Result<Self, IndexError> {
         Ok(Index {
             hash,
