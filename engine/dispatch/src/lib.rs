@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod outlet;
 pub mod pending;
 pub mod report;
+pub mod shapes;
 pub mod shard;
 pub mod templates;
 pub mod token;

@@ -13,6 +13,7 @@ use crate::next_hop::{Admission, Limits, NextHops, Waiting};
 use crate::order::{Mode, Order};
 use crate::outcome::OutcomeLog;
 use crate::pending::{Fingerprint, Pending};
+use crate::shapes::Shapes;
 use crate::templates::{Content, Sender, SetsFull, Templates};
 use crate::token::TokenKey;
 use crate::train::Trains;
@@ -88,6 +89,7 @@ pub struct Shard {
     deferred_count: usize,
     resumed: VecDeque<Waiting>,
     transactions: Transactions,
+    shapes: Shapes,
     templates: Templates,
     trains: Trains,
     wheel: Wheel,
@@ -138,6 +140,7 @@ impl Shard {
             deferred_count: 0,
             resumed: VecDeque::new(),
             transactions: Transactions::new(config.transactions),
+            shapes: Shapes::default(),
             templates: Templates::new(sender),
             trains: Trains::new(config.slabs as usize, config.train_segments, departure_ns),
             wheel: Wheel::new(now, config.window_total * 16),

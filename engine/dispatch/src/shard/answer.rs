@@ -19,6 +19,16 @@ impl Shard {
 
     #[inline]
     fn answer_one(&mut self, now: u64, datagram: &[u8]) {
+        if let Some((branch, status)) = self.shapes.recognise(datagram) {
+            if let Some(handle) = self.match_transaction(branch) {
+                self.finish(now, handle, status, None);
+            }
+            return;
+        }
+        self.answer_by_parsing(now, datagram);
+    }
+
+    fn answer_by_parsing(&mut self, now: u64, datagram: &[u8]) {
         let Ok(message) = Message::parse(datagram) else {
             self.ledger.stray.malformed += 1;
             return;
@@ -27,19 +37,22 @@ impl Shard {
             self.ledger.stray.requests += 1;
             return;
         };
-        let Some(handle) = self.match_transaction(&message) else {
+        let Some(handle) = self.match_message(&message) else {
             return;
         };
         match status {
             100..200 => self.proceed(handle),
-            200..700 => self.finish(now, handle, status, &message),
+            503 => self.finish(now, handle, status, message.retry_after_seconds()),
+            200..700 => {
+                self.shapes.learn(&message);
+                self.finish(now, handle, status, None);
+            }
             _ => self.ledger.stray.bad_status += 1,
         }
     }
 
     /// RFC 3261 17.1.3: the branch of the top Via and the method of CSeq name the transaction.
-    #[inline]
-    fn match_transaction(&mut self, message: &Message<'_>) -> Option<Handle> {
+    fn match_message(&mut self, message: &Message<'_>) -> Option<Handle> {
         let stray = &mut self.ledger.stray;
         let branch = message.top_via().and_then(|via| via.branch);
         let (Some(branch), Some(cseq)) = (branch, message.cseq()) else {
@@ -51,6 +64,16 @@ impl Shard {
             stray.foreign += 1;
             return None;
         }
+        if cseq.method != Method::Message {
+            stray.other_method += 1;
+            return None;
+        }
+        self.match_transaction(branch)
+    }
+
+    #[inline]
+    fn match_transaction(&mut self, branch: &[u8]) -> Option<Handle> {
+        let stray = &mut self.ledger.stray;
         let handle = match self.branch_key.recognise(branch) {
             Ok(handle) => handle,
             Err(fault) => {
@@ -61,16 +84,9 @@ impl Shard {
                 return None;
             }
         };
-        if cseq.method != Method::Message {
-            stray.other_method += 1;
-            return None;
-        }
-        let Some(transaction) = self.transactions.find(handle) else {
-            stray.late += 1;
-            return None;
-        };
-        if transaction.transmissions() == 0 {
-            // A name of ours that was never sent: nobody can know it but by replaying a wrapped one.
+        // A name of ours that was never sent can only be a replayed one of an earlier round.
+        let transaction = self.transactions.find(handle);
+        if transaction.is_none_or(|transaction| transaction.transmissions() == 0) {
             stray.late += 1;
             return None;
         }
@@ -87,17 +103,12 @@ impl Shard {
     }
 
     #[inline]
-    fn finish(&mut self, now: u64, handle: Handle, status: u16, message: &Message<'_>) {
+    fn finish(&mut self, now: u64, handle: Handle, status: u16, retry_after: Option<u32>) {
         self.ledger.sirs_answered += 1;
         let outcome = match status {
             202 => Outcome::Stored,
             200..300 => Outcome::Delivered,
             _ => Outcome::Failed(Cause::Status(status)),
-        };
-        let retry_after = if status == 503 {
-            message.retry_after_seconds()
-        } else {
-            None
         };
         let ended = self.close(now, handle, outcome, true);
         if let Some(seconds) = retry_after

@@ -8,6 +8,7 @@ pub mod header;
 mod line;
 pub mod message;
 pub mod screen;
+pub mod shape;
 pub mod status;
 pub mod template;
 pub mod token;
