@@ -112,8 +112,11 @@ mod tests {
         ResponseShape::learn(&Message::parse(RESPONSE).expect("SIP")).expect("a plain response")
     }
 
+    /// Status, branch, CSeq number and method, and whether Via repeats.
+    type Answer = (u16, Vec<u8>, u32, Vec<u8>, bool);
+
     /// What the engine reads of a response.
-    fn read(datagram: &[u8]) -> Option<(u16, Vec<u8>, u32, Vec<u8>, bool)> {
+    fn read(datagram: &[u8]) -> Option<Answer> {
         let message = Message::parse(datagram).ok()?;
         let cseq = message.cseq()?;
         Some((
