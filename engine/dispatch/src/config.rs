@@ -56,8 +56,12 @@ pub struct EngineConfig {
     pub backlog_per_next_hop: usize,
     /// SIRs in one train at most, 1 to 128.
     pub train_segments: usize,
-    /// Longest time that a SIR waits for its train to fill, in microseconds.
+    /// Longest time that a SIR waits for its train to fill while the worker has time to spare, in
+    /// microseconds.
     pub departure_us: u64,
+    /// The same while there is more to send than a turn takes: where next hops are many, short trains
+    /// would cost the time that fills them.
+    pub departure_busy_us: u64,
     /// New transactions after a 503 with Retry-After before the target counts as failed.
     pub retries_max: u8,
     /// Longest time that a drain waits for answers, in milliseconds.
@@ -87,12 +91,13 @@ impl Default for EngineConfig {
             bind: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)),
             sink: Sink::Wire,
             window_total: 32_768,
-            window_per_next_hop: 1_024,
+            window_per_next_hop: 256,
             transactions: 1 << 20,
             backlog_total: 1 << 18,
             backlog_per_next_hop: 1 << 16,
             train_segments: 64,
             departure_us: 500,
+            departure_busy_us: 5_000,
             retries_max: 2,
             drain_ms: 5_000,
             from: "sip:ppg@ims.example".to_owned(),
@@ -100,7 +105,7 @@ impl Default for EngineConfig {
             backend: "auto".to_owned(),
             send_path: "copy".to_owned(),
             socket_buffer_bytes: 64 << 20,
-            receive_buffers: 32,
+            receive_buffers: 16,
             slabs: 64,
             record_outcomes: false,
         }

@@ -6,7 +6,7 @@
 
 use crate::load::Load;
 use serde::{Deserialize, Serialize};
-use sirocco_wire::identity::PackedDevice;
+use sirocco_wire::identity::{DeviceIdentity, PackedDevice};
 use std::path::PathBuf;
 
 /// Octets of an identity list that one order may bring: about 40 million identities.
@@ -122,7 +122,9 @@ pub enum OrderError {
 /// The devices that an order wants, ready to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// Packed device identities; empty = any.
+    /// Device identities as named; empty = any.
+    pub texts: Vec<String>,
+    /// Those of them that can be packed.
     pub devices: Vec<PackedDevice>,
     /// Capability bits that must all be set.
     pub capability: u8,
@@ -222,14 +224,10 @@ impl OrderRequest {
     fn selector(&self) -> Result<Selector, OrderError> {
         let mut devices = Vec::with_capacity(self.select.devices.len());
         for text in &self.select.devices {
-            match PackedDevice::pack(text.as_bytes()) {
-                Some(packed) => devices.push(packed),
-                None => {
-                    return self.fault(format!(
-                        "{text:?} is no device identity that can be selected"
-                    ));
-                }
+            if DeviceIdentity::parse(text.as_bytes()).is_none() {
+                return self.fault(format!("{text:?} is no device identity"));
             }
+            devices.extend(PackedDevice::pack(text.as_bytes()));
         }
         let SelectRequest {
             capability,
@@ -240,6 +238,7 @@ impl OrderRequest {
         } = self.select;
         let wants_all = self.select == SelectRequest::default();
         Ok(Selector {
+            texts: self.select.devices.clone(),
             devices,
             capability,
             preference,

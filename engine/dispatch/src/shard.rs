@@ -16,7 +16,7 @@ use crate::pending::{Fingerprint, Pending};
 use crate::shapes::Shapes;
 use crate::templates::{Content, Sender, SetsFull, Templates};
 use crate::token::TokenKey;
-use crate::train::Trains;
+use crate::train::{Departure, Trains};
 use crate::transaction::{RETRIES_MAX, T1_NS, Target, Transaction, Transactions};
 use crate::wheel::Wheel;
 use bumpalo::Bump;
@@ -104,6 +104,8 @@ pub struct Shard {
     window_total: usize,
     retries_max: u8,
     draining: bool,
+    /// The last selection stopped at its bound: there is more to send than a turn takes.
+    busy: bool,
 }
 
 impl Shard {
@@ -122,7 +124,10 @@ impl Shard {
             backlog_per_hop: config.backlog_per_next_hop,
             backlog_total: config.backlog_total,
         };
-        let departure_ns = config.departure_us * 1_000;
+        let departure = Departure {
+            idle_ns: config.departure_us * 1_000,
+            busy_ns: config.departure_busy_us.max(config.departure_us) * 1_000,
+        };
         Self {
             next_hops: NextHops::new(index.next_hops().len(), limits),
             index,
@@ -142,7 +147,7 @@ impl Shard {
             transactions: Transactions::new(config.transactions),
             shapes: Shapes::default(),
             templates: Templates::new(sender),
-            trains: Trains::new(config.slabs as usize, config.train_segments, departure_ns),
+            trains: Trains::new(config.slabs as usize, config.train_segments, departure),
             wheel: Wheel::new(now, config.window_total * 16),
             expired: Vec::with_capacity(65_536),
             addresses: Vec::with_capacity(config.train_segments),
@@ -153,6 +158,7 @@ impl Shard {
             window_total: config.window_total,
             retries_max: config.retries_max.min(RETRIES_MAX),
             draining: false,
+            busy: false,
         }
     }
 

@@ -33,6 +33,16 @@ pub trait Outbox {
     fn release(&mut self, slab: Self::Slab);
 }
 
+/// How long a train waits to fill.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// While the shard has time to spare, in nanoseconds.
+    pub idle_ns: u64,
+    /// While there is more to send than a turn takes, in nanoseconds: short trains would make it
+    /// busier still.
+    pub busy_ns: u64,
+}
+
 /// One train that has not departed.
 pub struct Train {
     /// Where it goes.
@@ -58,13 +68,14 @@ pub struct Trains {
     /// Serial of the template that fills each slab.
     filled: Vec<u64>,
     departure_ns: u64,
+    departure_busy_ns: u64,
     segments_max: usize,
 }
 
 impl Trains {
     /// Builds the yard for `slabs` slabs and trains of `segments_max` SIRs.
     #[must_use]
-    pub fn new(slabs: usize, segments_max: usize, departure_ns: u64) -> Self {
+    pub fn new(slabs: usize, segments_max: usize, departure: Departure) -> Self {
         Self {
             pool: Vec::new(),
             free: Vec::new(),
@@ -74,7 +85,8 @@ impl Trains {
                 .map(|_| Vec::with_capacity(segments_max))
                 .collect(),
             filled: vec![0; slabs],
-            departure_ns,
+            departure_ns: departure.idle_ns,
+            departure_busy_ns: departure.busy_ns,
             segments_max,
         }
     }
@@ -102,11 +114,16 @@ impl Trains {
         }
     }
 
-    /// Closes every train whose departure time has come.
+    /// Closes every train whose departure time has come; a `busy` shard lets them wait longer.
     #[inline]
-    pub fn close_due(&mut self, now: u64, hops: &mut NextHops) {
+    pub fn close_due(&mut self, now: u64, hops: &mut NextHops, busy: bool) {
+        let departure_ns = if busy {
+            self.departure_busy_ns
+        } else {
+            self.departure_ns
+        };
         while let Some(&(train, serial, opened_ns)) = self.opened.front() {
-            if opened_ns + self.departure_ns > now {
+            if opened_ns + departure_ns > now {
                 return;
             }
             self.opened.pop_front();

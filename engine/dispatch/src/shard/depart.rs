@@ -13,7 +13,7 @@ use sirocco_wire::sip::template::Slots;
 impl Shard {
     /// Closes the trains that are due and sends every closed one, as long as there are slabs.
     pub fn depart<O: Outbox>(&mut self, now: u64, outbox: &mut O) {
-        self.trains.close_due(now, &mut self.next_hops);
+        self.trains.close_due(now, &mut self.next_hops, self.busy);
         while let Some(train) = self.trains.front() {
             let (next_hop, template) = (train.next_hop, train.template);
             let Some(slab) = outbox.take_slab() else {

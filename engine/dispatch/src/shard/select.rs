@@ -9,6 +9,7 @@ use crate::pending::Fingerprint;
 use crate::templates::{aor_len, device_len, packed};
 use crate::transaction::Target;
 use sirocco_index::{Device, Run};
+use sirocco_wire::identity::DeviceIdentity;
 
 /// Closed trains that may wait for a slab before selection pauses: the kernel is behind then.
 const TRAINS_WAITING_MAX: usize = 64;
@@ -28,6 +29,7 @@ impl Shard {
                 break;
             }
         }
+        self.busy = admitted >= TARGETS_PER_TURN_MAX;
         admitted
     }
 
@@ -107,7 +109,12 @@ impl Shard {
             self.admit_device(now, &candidate, device);
         }
         if admitted == 0 {
-            self.settle(candidate.order, Outcome::Failed(Cause::NoDevice));
+            let cause = if run.is_some() {
+                Cause::NoDevice
+            } else {
+                Cause::UnknownIdentity
+            };
+            self.settle(candidate.order, Outcome::Failed(cause));
         }
         (admitted, true)
     }
@@ -118,7 +125,7 @@ impl Shard {
             return number == one % count;
         }
         let selector = &self.intake.at(candidate.order).selector;
-        selector.wants_all || selector.wants(device)
+        selector.wants_all || selector.wants(device, self.index.device_id_text(device))
     }
 
     #[inline]
@@ -193,19 +200,14 @@ impl Shard {
         self.deferred_count += 1;
     }
 
-    /// Admits the next target that waited for this Request-URI.
+    /// Admits the targets that waited for this Request-URI; the first opens, the others wait on.
+    ///
+    /// All of them: the first may end without ever being sent, and nothing would call the next.
     #[cold]
     pub(super) fn resume(&mut self, fingerprint: Fingerprint) {
-        let Some(queue) = self.deferred.get_mut(&fingerprint) else {
-            return;
-        };
-        let next = queue.pop_front();
-        if queue.is_empty() {
-            self.deferred.remove(&fingerprint);
-        }
-        if let Some(waiting) = next {
-            self.deferred_count -= 1;
-            self.resumed.push_back(waiting);
+        if let Some(queue) = self.deferred.remove(&fingerprint) {
+            self.deferred_count -= queue.len();
+            self.resumed.extend(queue);
         }
     }
 
@@ -252,15 +254,29 @@ impl Shard {
 }
 
 impl Selector {
-    /// Whether a device is one of those that the order wants.
+    /// Whether a device is one of those that the order wants; `text` is its identity where it is not
+    /// packed.
     #[must_use]
-    pub fn wants(&self, device: &Device) -> bool {
-        let named = self.devices.is_empty()
-            || !device.has_text_id() && self.devices.contains(&packed(device));
-        named
+    pub fn wants(&self, device: &Device, text: &[u8]) -> bool {
+        let named = if device.has_text_id() {
+            self.texts.iter().any(|named| same_device(named, text))
+        } else {
+            self.devices.contains(&packed(device))
+        };
+        (named || self.texts.is_empty())
             && device.capability & self.capability == self.capability
             && device.subscription & self.subscription == self.subscription
             && device.preference() >= self.preference
             && (device.connected() || !self.connected)
     }
+}
+
+fn same_device(named: &str, text: &[u8]) -> bool {
+    let (named, text) = (
+        DeviceIdentity::parse(named.as_bytes()),
+        DeviceIdentity::parse(text),
+    );
+    named
+        .zip(text)
+        .is_some_and(|(named, text)| named.same_device(&text))
 }
