@@ -95,6 +95,8 @@ pub struct Intake {
     turns: [VecDeque<u16>; 3],
     finished: Vec<(u16, Summary)>,
     runs: Vec<Run>,
+    /// No active order's deadline is earlier; it rises only when no order is active.
+    soonest_deadline_ns: u64,
 }
 
 /// Why an order is not accepted.
@@ -118,6 +120,7 @@ impl Intake {
             turns: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             finished: Vec::new(),
             runs: Vec::new(),
+            soonest_deadline_ns: u64::MAX,
         }
     }
 
@@ -143,14 +146,19 @@ impl Intake {
                 Cursor::Offset(0)
             }
         };
+        let deadline_ns = order
+            .deadline_ns
+            .map_or(u64::MAX, |ns| now.saturating_add(ns));
+        if self.len() == 1 {
+            self.soonest_deadline_ns = u64::MAX;
+        }
+        self.soonest_deadline_ns = self.soonest_deadline_ns.min(deadline_ns);
         self.turns[order.priority as usize].push_back(slot);
         self.orders[usize::from(slot)] = Some(Active {
             name: order.name,
             selector: order.selector,
             set,
-            deadline_ns: order
-                .deadline_ns
-                .map_or(u64::MAX, |ns| now.saturating_add(ns)),
+            deadline_ns,
             tally: Tally::default(),
             audience,
             cursor,
@@ -167,6 +175,13 @@ impl Intake {
         self.orders[usize::from(slot)]
             .as_ref()
             .expect("units keep their order active")
+    }
+
+    /// A time before which no active order's deadline passes.
+    #[inline]
+    #[must_use]
+    pub fn soonest_deadline_ns(&self) -> u64 {
+        self.soonest_deadline_ns
     }
 
     /// Active orders.

@@ -153,6 +153,13 @@ impl NextHops {
         }
     }
 
+    /// Whether Retry-After is running for a next hop.
+    #[inline]
+    #[must_use]
+    pub fn is_closed(&self, number: u16, now: u64) -> bool {
+        self.hops[self.place(number)].closed_until_ns > now
+    }
+
     /// Lets a target wait for next hop `number`; `false` if the backlog has no room for it.
     #[must_use]
     pub fn wait(&mut self, number: u16, waiting: Waiting) -> bool {
@@ -242,11 +249,12 @@ impl NextHops {
             let window = self.window_of(number);
             let place = self.place(number);
             let hop = &mut self.hops[place];
-            if hop.in_window < window && hop.closed_until_ns <= now {
-                if let Some(waiting) = hop.backlog.pop_front() {
-                    self.backlogged -= 1;
-                    return Some(waiting);
-                }
+            if hop.in_window < window
+                && hop.closed_until_ns <= now
+                && let Some(waiting) = hop.backlog.pop_front()
+            {
+                self.backlogged -= 1;
+                return Some(waiting);
             }
             hop.listed = false;
             self.ready.pop_front();

@@ -48,7 +48,7 @@ impl Shapes {
     #[cold]
     pub fn learn(&mut self, message: &Message<'_>) {
         self.parsed = self.parsed.wrapping_add(1);
-        if self.known.len() == SHAPES_MAX && self.parsed % LEARN_EVERY != 0 {
+        if self.known.len() == SHAPES_MAX && !self.parsed.is_multiple_of(LEARN_EVERY) {
             return;
         }
         let Some(shape) = ResponseShape::learn(message) else {

@@ -310,6 +310,21 @@ impl Shard {
 
     /// Ends a transaction that has been found; its unit is the caller's to settle or to keep.
     fn close(&mut self, now: u64, handle: Handle, outcome: Outcome, answered: bool) -> Transaction {
+        let ended = self.remove(now, handle, answered);
+        if self.measured.contains(&ended.target.due_ns) {
+            let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
+            self.latency_us.saturating_record(waited_us.max(1));
+        }
+        if let Some(outcomes) = &mut self.outcomes {
+            let branch = self.branch_key.name(handle);
+            outcomes.push(&self.index, &ended.target, &branch, outcome);
+        }
+        ended
+    }
+
+    /// Takes a transaction that has been found out of the table, its window and the pending set.
+    #[inline]
+    fn remove(&mut self, now: u64, handle: Handle, answered: bool) -> Transaction {
         let mut ended = self.transactions.close(handle);
         if ended.leave_window() {
             self.in_window -= 1;
@@ -320,14 +335,6 @@ impl Shard {
             .pending
             .fingerprint(ended.target.identity(), ended.target.device.packed_id());
         self.pending.remove(fingerprint);
-        if self.measured.contains(&ended.target.due_ns) {
-            let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
-            self.latency_us.saturating_record(waited_us.max(1));
-        }
-        if let Some(outcomes) = &mut self.outcomes {
-            let branch = self.branch_key.name(handle);
-            outcomes.push(&self.index, &ended.target, &branch, outcome);
-        }
         if self.deferred_count > 0 {
             self.resume(fingerprint);
         }

@@ -3,10 +3,11 @@
 use super::Shard;
 use crate::branch::{BranchKey, Handle};
 use crate::ledger::{Cause, Outcome};
+use crate::next_hop::Waiting;
 use crate::templates::{Compiled, packed};
 use crate::token::TokenKey;
 use crate::train::Outbox;
-use crate::transaction::Target;
+use crate::transaction::{T1_NS, Target};
 use sirocco_index::{DEVICE_TEXT_MAX, Index, NEXT_HOP_DIRECT};
 use sirocco_wire::sip::template::Slots;
 
@@ -21,6 +22,9 @@ impl Shard {
             };
             let number = O::number(&slab);
             let mut aboard = self.trains.take_first();
+            if self.intake.soonest_deadline_ns() <= now || self.next_hops.is_closed(next_hop, now) {
+                aboard = self.weed(now, next_hop, aboard);
+            }
             let length = self.load(now, template, &mut aboard, (number, outbox.octets(&slab)));
             if aboard.is_empty() {
                 outbox.release(slab);
@@ -31,6 +35,42 @@ impl Shard {
                 outbox.send_train(slab, target, aboard.len() * length, length);
             }
             self.trains.note_departure(number, aboard);
+        }
+    }
+
+    /// Takes those off a train that may not leave any more: their order's deadline has passed, or their
+    /// next hop has closed since they boarded.
+    #[cold]
+    fn weed(&mut self, now: u64, next_hop: u16, mut aboard: Vec<Handle>) -> Vec<Handle> {
+        let is_closed = self.next_hops.is_closed(next_hop, now);
+        aboard.retain(|&handle| self.may_leave(now, handle, is_closed));
+        aboard
+    }
+
+    fn may_leave(&mut self, now: u64, handle: Handle, is_closed: bool) -> bool {
+        let Some(transaction) = self.transactions.find(handle) else {
+            return false;
+        };
+        let (order, is_sent) = (transaction.target.order, transaction.transmissions() > 0);
+        if self.intake.at(order).deadline_ns <= now {
+            self.conclude(now, handle, Outcome::Expired);
+        } else if !is_closed {
+            return true;
+        } else if is_sent {
+            self.wheel.arm(now + T1_NS, handle);
+        } else {
+            self.withdraw(now, handle);
+        }
+        false
+    }
+
+    /// Ends a transaction that was never sent; its target waits for its next hop to open.
+    fn withdraw(&mut self, now: u64, handle: Handle) {
+        let ended = self.remove(now, handle, false);
+        let (target, retries) = (ended.target, ended.retries());
+        let waiting = Waiting { target, retries };
+        if !self.next_hops.wait(target.device.next_hop, waiting) {
+            self.settle(target.order, Outcome::Failed(Cause::NextHopClosed));
         }
     }
 
