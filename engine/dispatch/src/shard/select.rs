@@ -79,33 +79,31 @@ impl Shard {
 
     /// Admits the wanted devices of one identity; `false` if the rest has to wait for the next turn.
     ///
-    /// The candidate is one unit of the books. Its first device takes that unit over, each further one
+    /// The candidate is one unit of the books. Its last device takes that unit over, each earlier one
     /// adds one of its own.
     fn admit_devices(&mut self, now: u64, candidate: Candidate, run: Run) -> (usize, bool) {
         if self.intake.at(candidate.order).deadline_ns <= now {
             self.settle(candidate.order, Outcome::Expired);
             return (0, true);
         }
-        let count = self.index.devices(run).len() as u32;
         let mut admitted = 0;
-        for number in candidate.skip..count {
-            let device = self.index.devices(run)[number as usize];
-            if !self.wants(&candidate, number, count, &device) {
-                continue;
-            }
-            let may_go_on = self.may_select();
-            if admitted > 0 {
-                self.ledger.accepted += 1;
-                self.intake.add_units(candidate.order, 1);
-            }
-            if !may_go_on {
+        let mut wanted = self.next_wanted(&candidate, run, candidate.skip);
+        while let Some(number) = wanted {
+            if !self.may_select() {
                 self.candidates.push_front(Candidate {
                     skip: number,
                     ..candidate
                 });
                 return (admitted, false);
             }
+            // The rest of the devices is a unit before this one may end: it keeps the order active.
+            wanted = self.next_wanted(&candidate, run, number + 1);
+            if wanted.is_some() {
+                self.ledger.accepted += 1;
+                self.intake.add_units(candidate.order, 1);
+            }
             admitted += 1;
+            let device = self.index.devices(run)[number as usize];
             self.admit_device(now, &candidate, device);
         }
         if admitted == 0 {
@@ -117,6 +115,15 @@ impl Shard {
             self.settle(candidate.order, Outcome::Failed(cause));
         }
         (admitted, true)
+    }
+
+    /// The number of the first wanted device of an identity from number `from` on.
+    #[inline]
+    fn next_wanted(&self, candidate: &Candidate, run: Run, from: u32) -> Option<u32> {
+        let devices = self.index.devices(run);
+        let count = devices.len() as u32;
+        (from..count)
+            .find(|&number| self.wants(candidate, number, count, &devices[number as usize]))
     }
 
     #[inline]
