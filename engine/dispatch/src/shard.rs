@@ -104,8 +104,10 @@ pub struct Shard {
     window_total: usize,
     retries_max: u8,
     draining: bool,
-    /// The last selection stopped at its bound: there is more to send than a turn takes.
+    /// The last turn had much to do: trains may wait longer to fill.
     busy: bool,
+    /// Answers counted at the end of the last selection.
+    answered_before: u64,
 }
 
 impl Shard {
@@ -159,6 +161,7 @@ impl Shard {
             retries_max: config.retries_max.min(RETRIES_MAX),
             draining: false,
             busy: false,
+            answered_before: 0,
         }
     }
 

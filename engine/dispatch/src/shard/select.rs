@@ -11,6 +11,8 @@ use crate::transaction::Target;
 use sirocco_index::{Device, Run};
 use sirocco_wire::identity::DeviceIdentity;
 
+/// SIRs selected and answered in one turn from which a shard counts as busy: one full train.
+const BUSY_TURN_SIRS: u64 = 64;
 /// Closed trains that may wait for a slab before selection pauses: the kernel is behind then.
 const TRAINS_WAITING_MAX: usize = 64;
 
@@ -29,8 +31,18 @@ impl Shard {
                 break;
             }
         }
-        self.busy = admitted >= TARGETS_PER_TURN_MAX;
+        self.note_work(admitted);
         admitted
+    }
+
+    /// Tells from the work of this turn whether trains had better wait longer.
+    ///
+    /// A shard with time to spare looks again so soon that a turn finds a handful of SIRs. One whose
+    /// turns find many is late, or would be if its trains were short.
+    fn note_work(&mut self, admitted: usize) {
+        let answered = self.ledger.sirs_answered - self.answered_before;
+        self.answered_before = self.ledger.sirs_answered;
+        self.busy = admitted as u64 + answered >= BUSY_TURN_SIRS;
     }
 
     /// Whether one more target may be selected at all.
