@@ -3,6 +3,7 @@
 //! Ends only what it started. Measures no time: a bound is there to end a test that hangs.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,21 +12,28 @@ use std::time::{Duration, Instant};
 
 /// Longest time that a test waits for another process: far beyond what a loaded machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Time that a child has to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
 /// Time between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A child process that is ended and reaped when this is dropped.
+/// A child process that is ended and reaped when this is dropped, with all that it started.
 pub struct Guarded(pub Child);
 
 impl Guarded {
-    /// Starts a command.
+    /// Starts a command in a process group of its own.
     ///
     /// # Panics
     /// If it cannot be started.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
-        let child = command.spawn();
+        let child = command.process_group(0).spawn();
         Self(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+    }
+
+    /// Sends a signal, such as `TERM`, to the child alone.
+    pub fn signal(&self, name: &str) {
+        signal(name, &self.0.id().to_string());
     }
 
     /// Waits for the end and returns the exit code; `None` if a signal ended it.
@@ -44,9 +52,30 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        // The leader may end its own children in good order; if it does not, all are killed. It is not
+        // reaped before, so neither its number nor its group's can be another's.
+        let until = Instant::now() + GRACE;
+        let mut is_asked = false;
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if !is_asked {
+                self.signal("TERM");
+                is_asked = true;
+            } else if Instant::now() >= until {
+                signal("KILL", &format!("-{}", self.0.id()));
+                self.0.wait().ok();
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
+}
+
+/// Through the shell, whose `kill` is everywhere.
+fn signal(name: &str, target: &str) {
+    let script = format!("kill -s {name} -- {target}");
+    let mut command = Command::new("sh");
+    let quiet = command.args(["-c", &script]).stderr(Stdio::null());
+    quiet.status().ok();
 }
 
 /// What a command that ended by itself left behind.
