@@ -116,6 +116,7 @@ fn warm_shard(next_hop_count: u16, turns: u64) -> (Shard, Echo, u64) {
         branch: [1, 2],
         token: [3, 4],
         pending: [5, 6, 7, 8],
+        imei: None,
     };
     let sender = Sender {
         sent_by: "127.0.0.1:5070".to_owned(),

@@ -10,12 +10,15 @@ use std::net::SocketAddr;
 
 use sirocco_index::population::{Policy, load_from, parse_device_id};
 use sirocco_index::{Bearer, Change, DeviceEntry, EXPIRES_NEVER, Index, NEXT_HOP_DIRECT};
-use sirocco_wire::identity::PackedDevice;
+use sirocco_wire::identity::{PackedDevice, obfuscate_imei};
 
 use crate::random::Random;
 
 /// Whether what the index keeps as text (names, some device ids, IPv6 contacts) changes as well.
-const TEXTS_CHANGE: bool = false;
+const TEXTS_CHANGE: bool = true;
+
+/// Under which IMEIs are obfuscated.
+pub const IMEI_NAMESPACE: [u8; 16] = *b"simulated secret";
 
 /// One device of the model.
 pub struct Person {
@@ -283,16 +286,21 @@ fn draw_device_id(random: &mut Random, is_plain: bool, number: u64) -> String {
 
 /// A device identity as it rides in a Request-URI: canonical where it is packed, else as it came.
 fn spelled(device: &str) -> String {
+    if let Some(hidden) = obfuscate_imei(device.as_bytes(), &IMEI_NAMESPACE) {
+        return urn(&hidden);
+    }
     let is_text = matches!(
         parse_device_id(device.as_bytes()),
         Ok(sirocco_index::DeviceId::Text { .. })
     );
     match PackedDevice::pack(device.as_bytes()).filter(|_| !is_text) {
-        Some(packed) => {
-            let mut urn = vec![0; packed.urn_len()];
-            let length = packed.write_urn(&mut urn);
-            String::from_utf8(urn[..length].to_vec()).expect("URNs are ASCII")
-        }
+        Some(packed) => urn(&packed),
         None => device.to_owned(),
     }
+}
+
+fn urn(packed: &PackedDevice) -> String {
+    let mut urn = vec![0; packed.urn_len()];
+    packed.write_urn(&mut urn);
+    String::from_utf8(urn).expect("URNs are ASCII")
 }

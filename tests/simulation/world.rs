@@ -16,12 +16,14 @@ use crate::network::{Event, Faults, Network, Truth};
 use crate::observer::{Breach, Limits, Observer, ensure};
 use crate::orders::Planned;
 use crate::outbox::Slabs;
-use crate::people::{People, Shape};
+use crate::people::{IMEI_NAMESPACE, People, Shape};
 use crate::random::Random;
 
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Unix time at which a run starts, in seconds.
+const EPOCH_S: u64 = 1_700_000_000;
 /// Longest simulated time of a run: many times what the longest order takes.
 const RUN_NS_MAX: u64 = 3_600 * SECOND;
 /// Turns in a row that do nothing though the shard asked for them: beyond it a worker would burn a core.
@@ -186,6 +188,7 @@ impl World {
             branch: [word(), word()],
             token: [word(), word()],
             pending: [word(), word(), word(), word()],
+            imei: Some(IMEI_NAMESPACE),
         };
         let sender = Sender {
             sent_by: "127.0.0.1:5070".to_owned(),
@@ -205,7 +208,13 @@ impl World {
         let orders = (0..count as usize).map(|number| Planned::draw(&mut random, &people, number));
         let orders: Vec<_> = orders.collect();
         let mut world = Self {
-            shard: Shard::new(&plan.config, index, sender, &keys, (start, 1_700_000_000)),
+            shard: Shard::new(
+                &plan.config,
+                index,
+                sender,
+                &keys,
+                (start, EPOCH_S - start / SECOND),
+            ),
             slabs: Slabs::new(plan.config.slabs as usize),
             network: Network::new(plan.faults),
             observer: Observer::new(limits),
@@ -294,6 +303,7 @@ impl World {
             return Ok(true);
         }
         self.shard.expire(self.now);
+        self.shard.sweep(self.now);
         self.note_ends()?;
         busy |= self.shard.select(self.now) > 0;
         self.shard.depart(self.now, &mut self.slabs);
@@ -366,10 +376,10 @@ impl World {
             }
             Event::Order(number) => self.order(number)?,
             Event::Change => {
-                let now_s = 1_700_000_000 + ((self.now - self.start) / SECOND) as u32;
-                self.people
-                    .change(&mut self.random, &mut self.shard.index, now_s);
-                self.shard.learn_next_hops();
+                let now_s = (EPOCH_S - self.start / SECOND + self.now / SECOND) as u32;
+                let (people, random) = (&mut self.people, &mut self.random);
+                self.shard
+                    .change(|index| people.change(random, index, now_s));
             }
             Event::Drain => {
                 self.shard.drain();

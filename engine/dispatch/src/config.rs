@@ -3,13 +3,23 @@
 //! The command line and docs/configuration.md are made from this; nothing else holds a default. It reads
 //! no file and no environment.
 
+use crate::transaction::RETRIES_MAX;
 use serde::{Deserialize, Serialize};
+use sirocco_wire::identity::{DeviceKind, PackedDevice};
+use sirocco_wire::sip::template::URI_MAX;
+use sirocco_wire::sip::uri::SipUri;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 
 /// Segments the kernel takes in one UDP_SEGMENT send (UDP_MAX_SEGMENTS, Linux 6.9 and later).
 pub const TRAIN_SEGMENTS_MAX: usize = 128;
 /// Open transactions a worker can be given room for: 1 GiB of slots.
 pub const TRANSACTIONS_MAX: usize = 1 << 24;
+
+/// Longest wait for a train, in microseconds: a first transmission must not look like a late one.
+const DEPARTURE_US_MAX: u64 = 400_000;
+/// Longest drain, in milliseconds: one hour, a Retry-After that is honoured.
+const DRAIN_MS_MAX: u64 = 3_600_000;
 
 /// Where rendered SIRs go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +42,32 @@ pub enum Idle {
     /// Sleep in the kernel until something arrives or is due.
     #[default]
     Wait,
+}
+
+/// The kernel interface under the sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// io_uring where all of it is there, else as `Mmsg` with a notice.
+    #[default]
+    Auto,
+    /// io_uring, or no start.
+    Uring,
+    /// sendmmsg(2) and recvmmsg(2).
+    Mmsg,
+}
+
+/// How io_uring takes the octets of a slab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendPath {
+    /// The kernel copies at submission.
+    #[default]
+    Copy,
+    /// The device reads the slab.
+    ZeroCopy,
+    /// The same out of registered buffers.
+    ZeroCopyFixed,
 }
 
 /// The settings of one worker.
@@ -70,10 +106,13 @@ pub struct EngineConfig {
     pub from: String,
     /// What a worker does when it has nothing to do.
     pub idle: Idle,
-    /// Socket interface: `auto`, `uring` or `mmsg`.
-    pub backend: String,
-    /// Send path of io_uring: `copy`, `zero-copy` or `zero-copy-fixed`.
-    pub send_path: String,
+    /// File with the operator's secret namespace of obfuscated IMEIs, a UUID as text; none = SIRs to
+    /// devices named by an IMEI fail.
+    pub imei_namespace_file: Option<PathBuf>,
+    /// Socket interface.
+    pub backend: Backend,
+    /// Send path of io_uring.
+    pub send_path: SendPath,
     /// Bytes asked of the kernel for each socket buffer.
     pub socket_buffer_bytes: u32,
     /// Receive buffers of 64 KiB.
@@ -102,8 +141,9 @@ impl Default for EngineConfig {
             drain_ms: 5_000,
             from: "sip:ppg@ims.example".to_owned(),
             idle: Idle::Wait,
-            backend: "auto".to_owned(),
-            send_path: "copy".to_owned(),
+            imei_namespace_file: None,
+            backend: Backend::Auto,
+            send_path: SendPath::Copy,
             socket_buffer_bytes: 64 << 20,
             receive_buffers: 16,
             slabs: 64,
@@ -124,71 +164,278 @@ pub struct ConfigError {
     pub bounds: &'static str,
 }
 
+/// Why the namespace of obfuscated IMEIs cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The file cannot be read.
+    #[error("cannot read imei-namespace-file {path}: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("imei-namespace-file {path} holds no UUID; write one line such as urn:uuid: and a random UUID", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A numeric setting: name, value, least, most, and the bounds in words.
+type Bound = (&'static str, u64, u64, u64, &'static str);
+
 impl EngineConfig {
     /// Checks every bound.
     ///
     /// # Errors
     /// The first setting outside its bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let bound = |setting, value: usize, low: usize, high: usize, bounds| {
-            if (low..=high).contains(&value) {
-                return Ok(());
+        for (setting, value, low, high, bounds) in self.bounds() {
+            if !(low..=high).contains(&value) {
+                return Err(ConfigError {
+                    setting,
+                    value: value.to_string(),
+                    bounds,
+                });
             }
-            Err(ConfigError {
-                setting,
-                value: value.to_string(),
-                bounds,
-            })
+        }
+        if self.bind.ip().is_unspecified() || self.bind.ip().is_multicast() {
+            return Err(ConfigError {
+                setting: "bind",
+                value: self.bind.to_string(),
+                bounds: "a local address: it stands in Via, where answers go",
+            });
+        }
+        if !is_from(&self.from) {
+            return Err(ConfigError {
+                setting: "from",
+                value: format!("{:?}", self.from),
+                bounds: "a SIP URI of at most 255 octets such as sip:ppg@ims.example",
+            });
+        }
+        Ok(())
+    }
+
+    fn bounds(&self) -> [Bound; 13] {
+        const COUNT: &str = "1 to 16777216";
+        const BUFFERS: &str = "4 to 4096";
+        let count = |setting, value: usize| (setting, value as u64, 1, 1 << 24, COUNT);
+        let window = self.transactions as u64;
+        [
+            (
+                "train-segments",
+                self.train_segments as u64,
+                1,
+                TRAIN_SEGMENTS_MAX as u64,
+                "1 to 128",
+            ),
+            count("transactions", self.transactions),
+            (
+                "window-total",
+                self.window_total as u64,
+                1,
+                window,
+                "1 to transactions",
+            ),
+            count("window-per-next-hop", self.window_per_next_hop),
+            count("backlog-total", self.backlog_total),
+            count("backlog-per-next-hop", self.backlog_per_next_hop),
+            (
+                "departure-us",
+                self.departure_us,
+                0,
+                DEPARTURE_US_MAX,
+                "0 to 400000: below T1",
+            ),
+            (
+                "departure-busy-us",
+                self.departure_busy_us,
+                0,
+                DEPARTURE_US_MAX,
+                "0 to 400000: below T1",
+            ),
+            (
+                "retries-max",
+                u64::from(self.retries_max),
+                0,
+                u64::from(RETRIES_MAX),
+                "0 to 15",
+            ),
+            (
+                "drain-ms",
+                self.drain_ms,
+                0,
+                DRAIN_MS_MAX,
+                "0 to 3600000, one hour",
+            ),
+            ("slabs", u64::from(self.slabs), 4, 4096, BUFFERS),
+            (
+                "receive-buffers",
+                u64::from(self.receive_buffers),
+                4,
+                4096,
+                BUFFERS,
+            ),
+            (
+                "socket-buffer-bytes",
+                u64::from(self.socket_buffer_bytes),
+                4096,
+                1 << 30,
+                "4096 to 1073741824",
+            ),
+        ]
+    }
+
+    /// Reads the namespace of obfuscated IMEIs, if a file is named.
+    ///
+    /// # Errors
+    /// [`NamespaceError`]; the content of the file is never part of it.
+    pub fn imei_namespace(&self) -> Result<Option<[u8; 16]>, NamespaceError> {
+        let Some(path) = &self.imei_namespace_file else {
+            return Ok(None);
         };
-        bound(
-            "train-segments",
-            self.train_segments,
-            1,
-            TRAIN_SEGMENTS_MAX,
-            "1 to 128",
-        )?;
-        bound(
-            "transactions",
-            self.transactions,
-            1,
-            TRANSACTIONS_MAX,
-            "1 to 16777216",
-        )?;
-        bound(
-            "window-total",
-            self.window_total,
-            1,
-            self.transactions,
-            "1 to transactions",
-        )?;
-        bound(
-            "window-per-next-hop",
-            self.window_per_next_hop,
-            1,
-            usize::MAX,
-            "1 or more",
-        )?;
-        bound(
-            "backlog-total",
-            self.backlog_total,
-            1,
-            1 << 24,
-            "1 to 16777216",
-        )?;
-        bound(
-            "backlog-per-next-hop",
-            self.backlog_per_next_hop,
-            1,
-            1 << 24,
-            "1 to 16777216",
-        )?;
-        bound("slabs", self.slabs as usize, 4, 4096, "4 to 4096")?;
-        bound(
-            "receive-buffers",
-            self.receive_buffers as usize,
-            4,
-            4096,
-            "4 to 4096",
-        )
+        let text = std::fs::read_to_string(path).map_err(|error| NamespaceError::Read {
+            path: path.clone(),
+            error,
+        })?;
+        let text = text.trim();
+        let urn = format!(
+            "urn:uuid:{}",
+            text.strip_prefix("urn:uuid:").unwrap_or(text)
+        );
+        let packed = PackedDevice::pack(urn.as_bytes());
+        match packed.filter(|packed| packed.kind == DeviceKind::Uuid as u8) {
+            Some(packed) => Ok(Some(packed.bytes)),
+            None => Err(NamespaceError::Content { path: path.clone() }),
+        }
+    }
+}
+
+/// Whether a text may stand between the angle brackets of From: a SIP URI without headers (RFC 3261
+/// 19.1.1), of octets that a template takes.
+fn is_from(text: &str) -> bool {
+    let octets_fit = text
+        .bytes()
+        .all(|octet| octet.is_ascii_graphic() && !b"\"<>,".contains(&octet));
+    let uri = SipUri::parse(text.as_bytes());
+    octets_fit && text.len() <= URI_MAX && uri.is_some_and(|uri| uri.headers().next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut EngineConfig)) -> &'static str {
+        let mut config = EngineConfig::default();
+        change(&mut config);
+        let fault = config.check().expect_err("out of bounds");
+        assert!(fault.to_string().contains(fault.bounds), "{fault}");
+        fault.setting
+    }
+
+    #[test]
+    fn every_bound_is_checked_and_named() {
+        assert_eq!(EngineConfig::default().check(), Ok(()));
+        for (setting, _, low, high, _) in EngineConfig::default().bounds() {
+            let json = |value: u64| {
+                let mut settings =
+                    serde_json::to_value(EngineConfig::default()).expect("plain data");
+                settings[setting] = value.into();
+                serde_json::from_value::<EngineConfig>(settings)
+            };
+            // A value that its type cannot hold is refused when it is read.
+            if let Ok(config) = json(high + 1) {
+                assert_eq!(config.check().expect_err(setting).setting, setting);
+            }
+            if let Some(below) = low.checked_sub(1) {
+                let config = json(below).expect("a number");
+                assert_eq!(config.check().expect_err(setting).setting, setting);
+            }
+        }
+    }
+
+    #[test]
+    fn from_has_to_be_a_sip_uri() {
+        for from in [
+            "",
+            "ppg",
+            "tel:+4930",
+            "sip:",
+            "sip:a b@h",
+            "sip:a@h>;tag=1",
+            "sip:a@h?Subject=x",
+            "sip:a@h\r\nX: y",
+            "https://h/",
+        ] {
+            assert_eq!(
+                refused(|config| config.from = from.to_owned()),
+                "from",
+                "{from:?}"
+            );
+        }
+        let long = format!("sip:{}@h", "a".repeat(255));
+        assert_eq!(refused(|config| config.from = long), "from");
+        let whole = EngineConfig {
+            from: "sips:push@[2001:db8::1]:5061;transport=udp".to_owned(),
+            ..EngineConfig::default()
+        };
+        assert_eq!(whole.check(), Ok(()));
+    }
+
+    #[test]
+    fn answers_need_an_address_to_come_to() {
+        for address in ["0.0.0.0:5060", "[::]:0", "224.0.0.1:5060"] {
+            let address = address.parse().expect("an address");
+            assert_eq!(refused(|config| config.bind = address), "bind");
+        }
+    }
+
+    #[test]
+    fn words_are_read_as_documented_and_others_are_refused() {
+        let json =
+            r#"{"backend":"mmsg","send-path":"zero-copy-fixed","idle":"spin","sink":"null"}"#;
+        let config: EngineConfig = serde_json::from_str(json).expect("known words");
+        assert_eq!(
+            (config.backend, config.send_path, config.idle, config.sink),
+            (
+                Backend::Mmsg,
+                SendPath::ZeroCopyFixed,
+                Idle::Spin,
+                Sink::Null
+            )
+        );
+        for json in [r#"{"backend":"epoll"}"#, r#"{"send-path":"Copy"}"#] {
+            let fault = serde_json::from_str::<EngineConfig>(json).expect_err(json);
+            assert!(fault.to_string().contains("expected one of"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_namespace_comes_from_a_file_and_is_never_shown() {
+        let path = std::env::temp_dir().join(format!("sirocco-namespace-{}", std::process::id()));
+        let config = EngineConfig {
+            imei_namespace_file: Some(path.clone()),
+            ..EngineConfig::default()
+        };
+        assert!(matches!(
+            config.imei_namespace(),
+            Err(NamespaceError::Read { .. })
+        ));
+        std::fs::write(&path, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6\n").expect("a file");
+        let namespace = config
+            .imei_namespace()
+            .expect("a UUID")
+            .expect("a namespace");
+        assert_eq!(namespace[..4], [0xf8, 0x1d, 0x4f, 0xae]);
+        std::fs::write(&path, "secret\n").expect("a file");
+        let fault = config.imei_namespace().expect_err("no UUID").to_string();
+        std::fs::remove_file(&path).expect("a file");
+        assert!(
+            fault.contains("no UUID") && !fault.contains("secret"),
+            "{fault}"
+        );
+        assert!(matches!(EngineConfig::default().imei_namespace(), Ok(None)));
     }
 }

@@ -9,7 +9,7 @@ use crate::load::Wanted;
 use crate::order::{Audience, Order, Priority, Selector};
 use serde::{Deserialize, Serialize};
 use sirocco_index::{Identity, Index, Run, WalkCursor};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Orders that may be active at the same time: their slot is 16 bits wide.
 pub const ORDERS_MAX: usize = 65_535;
@@ -25,8 +25,6 @@ pub struct Candidate {
     pub due_ns: u64,
     /// Slot of its order.
     pub order: u16,
-    /// Devices of the identity that have been handled in an earlier turn.
-    pub skip: u32,
     /// Number, modulo their count, of the one device that is wanted; `None` = as the selector says.
     pub one: Option<u32>,
 }
@@ -80,6 +78,7 @@ pub struct Active {
     cursor: Cursor,
     priority: Priority,
     handed_out: bool,
+    is_overdue: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -95,8 +94,10 @@ pub struct Intake {
     turns: [VecDeque<u16>; 3],
     finished: Vec<(u16, Summary)>,
     runs: Vec<Run>,
-    /// No active order's deadline is earlier; it rises only when no order is active.
-    soonest_deadline_ns: u64,
+    /// Deadlines of the active orders that have one and are not overdue, soonest first.
+    deadlines: BTreeSet<(u64, u16)>,
+    /// Active orders whose deadline has passed.
+    overdue: usize,
 }
 
 /// Why an order is not accepted.
@@ -120,7 +121,8 @@ impl Intake {
             turns: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
             finished: Vec::new(),
             runs: Vec::new(),
-            soonest_deadline_ns: u64::MAX,
+            deadlines: BTreeSet::new(),
+            overdue: 0,
         }
     }
 
@@ -149,10 +151,9 @@ impl Intake {
         let deadline_ns = order
             .deadline_ns
             .map_or(u64::MAX, |ns| now.saturating_add(ns));
-        if self.len() == 1 {
-            self.soonest_deadline_ns = u64::MAX;
+        if deadline_ns < u64::MAX {
+            self.deadlines.insert((deadline_ns, slot));
         }
-        self.soonest_deadline_ns = self.soonest_deadline_ns.min(deadline_ns);
         self.turns[order.priority as usize].push_back(slot);
         self.orders[usize::from(slot)] = Some(Active {
             name: order.name,
@@ -164,6 +165,7 @@ impl Intake {
             cursor,
             priority: order.priority,
             handed_out: false,
+            is_overdue: false,
         });
         Ok(slot)
     }
@@ -177,11 +179,33 @@ impl Intake {
             .expect("units keep their order active")
     }
 
-    /// A time before which no active order's deadline passes.
+    /// The soonest deadline that has not been taken as overdue.
     #[inline]
     #[must_use]
-    pub fn soonest_deadline_ns(&self) -> u64 {
-        self.soonest_deadline_ns
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns)
+    }
+
+    /// Whether the deadline of an active order has passed by `now`.
+    #[inline]
+    #[must_use]
+    pub fn has_overdue(&self, now: u64) -> bool {
+        self.overdue > 0
+            || self
+                .next_deadline_ns()
+                .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Takes an order whose deadline has passed by `now`, each once; it stays active until it is settled.
+    pub fn take_overdue(&mut self, now: u64) -> Option<u16> {
+        let &(_, slot) = self
+            .deadlines
+            .first()
+            .filter(|(deadline, _)| *deadline <= now)?;
+        self.deadlines.pop_first();
+        self.overdue += 1;
+        self.active(slot).is_overdue = true;
+        Some(slot)
     }
 
     /// Active orders.
@@ -354,6 +378,11 @@ impl Intake {
         let priority = active.priority as usize;
         if let Some(ended) = self.orders[usize::from(slot)].take() {
             self.turns[priority].retain(|&waiting| waiting != slot);
+            if ended.is_overdue {
+                self.overdue -= 1;
+            } else {
+                self.deadlines.remove(&(ended.deadline_ns, slot));
+            }
             self.finished.push((
                 ended.set,
                 Summary {
@@ -380,7 +409,6 @@ fn candidate(identity: Identity, order: u16, due_ns: u64) -> Candidate {
         identity,
         due_ns,
         order,
-        skip: 0,
         one: None,
     }
 }

@@ -27,10 +27,14 @@ pub enum Cause {
     NextHopClosed,
     /// Its next hop answers nothing and has no room to wait.
     NextHopStalled,
+    /// Its device identity is a GRUU that cannot stand as Request-URI (RFC 3261 19.1.1).
+    Unroutable,
+    /// Its device is named by an IMEI and there is no namespace to obfuscate it (RFC 7255 7).
+    ImeiNamespace,
 }
 
 impl Cause {
-    const NAMED: [&str; 7] = [
+    const NAMED: [&str; 9] = [
         "timeout",
         "transport",
         "unknown-identity",
@@ -38,6 +42,8 @@ impl Cause {
         "too-long",
         "next-hop-closed",
         "next-hop-stalled",
+        "unroutable",
+        "imei-namespace",
     ];
 
     fn index(self) -> usize {
@@ -50,6 +56,8 @@ impl Cause {
             Cause::TooLong => 4,
             Cause::NextHopClosed => 5,
             Cause::NextHopStalled => 6,
+            Cause::Unroutable => 7,
+            Cause::ImeiNamespace => 8,
         }
     }
 
@@ -231,6 +239,8 @@ mod tests {
             Cause::TooLong,
             Cause::NextHopClosed,
             Cause::NextHopStalled,
+            Cause::Unroutable,
+            Cause::ImeiNamespace,
         ];
         let failed = causes.map(Outcome::Failed);
         let ended = [

@@ -10,8 +10,10 @@
 #![forbid(unsafe_code)]
 
 pub mod branch;
+pub mod change;
 pub mod config;
 pub mod intake;
+pub mod kept;
 pub mod ledger;
 pub mod live;
 pub mod load;

@@ -14,6 +14,8 @@ use std::collections::{BinaryHeap, VecDeque};
 pub const RETRY_AFTER_MAX_S: u32 = 3_600;
 /// A full window without any answer for this long means that the next hop is stalled: twice T1.
 pub const STALLED_AFTER_NS: u64 = 1_000_000_000;
+/// The time of no event.
+const NEVER: u64 = u64::MAX;
 /// Length classes that may have an open train at one next hop at the same time.
 pub const OPEN_TRAINS_MAX: usize = 4;
 
@@ -24,7 +26,8 @@ pub struct NextHop {
     /// Open trains by number, or `NO_TRAIN`.
     pub open_trains: [u32; OPEN_TRAINS_MAX],
     closed_until_ns: u64,
-    answered_ns: u64,
+    /// Since when it has answered nothing though something was sent; `NEVER` if it owes no answer.
+    silent_ns: u64,
     backlog: VecDeque<Waiting>,
     listed: bool,
 }
@@ -46,7 +49,7 @@ impl NextHop {
             in_window: 0,
             open_trains: [NO_TRAIN; OPEN_TRAINS_MAX],
             closed_until_ns: 0,
-            answered_ns: 0,
+            silent_ns: NEVER,
             backlog: VecDeque::new(),
             listed: false,
         }
@@ -192,7 +195,7 @@ impl NextHops {
         let hop = &mut self.hops[place];
         hop.in_window -= 1;
         if answered {
-            hop.answered_ns = now;
+            hop.silent_ns = if hop.in_window == 0 { NEVER } else { now };
         }
         if !hop.backlog.is_empty() && !hop.listed && hop.closed_until_ns <= now {
             hop.listed = true;
@@ -200,11 +203,39 @@ impl NextHops {
         }
     }
 
+    /// Notes a transaction in the window.
+    #[inline]
+    pub fn enter_window(&mut self, number: u16, now: u64) {
+        let hop = self.at(number);
+        hop.in_window += 1;
+        hop.silent_ns = hop.silent_ns.min(now);
+    }
+
+    /// Notes an answer to a SIR that had left the window before.
+    pub fn note_answer(&mut self, number: u16, now: u64) {
+        let hop = self.at(number);
+        hop.silent_ns = if hop.in_window == 0 { NEVER } else { now };
+    }
+
     /// Whether a next hop has answered nothing for [`STALLED_AFTER_NS`] though its window is full.
     #[must_use]
     pub fn is_stalled(&self, number: u16, now: u64) -> bool {
+        self.stalled_ns(number)
+            .is_some_and(|stalled| stalled <= now)
+    }
+
+    /// From when on a next hop whose window is full counts as stalled, if it answers nothing until then.
+    #[must_use]
+    pub fn stalled_ns(&self, number: u16) -> Option<u64> {
         let hop = &self.hops[self.place(number)];
-        hop.in_window >= self.window_of(number) && hop.answered_ns + STALLED_AFTER_NS < now
+        let is_full = hop.in_window >= self.window_of(number);
+        (is_full && hop.silent_ns != NEVER).then(|| hop.silent_ns + STALLED_AFTER_NS)
+    }
+
+    /// Whether a next hop may have room for a target that waits for it.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Closes a next hop for `seconds`; a later opening time wins.
@@ -260,6 +291,15 @@ impl NextHops {
             self.ready.pop_front();
         }
         None
+    }
+
+    /// Drops the waiting targets that `is_over` names.
+    pub fn drop_waiting(&mut self, mut is_over: impl FnMut(&Waiting) -> bool) {
+        for hop in &mut self.hops {
+            let before = hop.backlog.len();
+            hop.backlog.retain(|waiting| !is_over(waiting));
+            self.backlogged -= before - hop.backlog.len();
+        }
     }
 
     /// Takes every waiting target, for a drain.
@@ -356,12 +396,43 @@ mod tests {
     #[test]
     fn a_stalled_next_hop_is_one_that_answers_nothing() {
         let mut hops = hops(1, 1, 1, 1);
-        hops.at(0).in_window = 1;
-        assert!(!hops.is_stalled(0, STALLED_AFTER_NS));
-        assert!(hops.is_stalled(0, STALLED_AFTER_NS + 1));
-        hops.leave_window(0, 500, true);
-        hops.at(0).in_window = 1;
-        assert!(!hops.is_stalled(0, STALLED_AFTER_NS + 500));
+        let start = 7 * STALLED_AFTER_NS;
+        hops.enter_window(0, start);
+        let stalled = start + STALLED_AFTER_NS;
+        assert_eq!(
+            hops.stalled_ns(0),
+            Some(stalled),
+            "not from the start of the clock"
+        );
+        assert!(!hops.is_stalled(0, stalled - 1) && hops.is_stalled(0, stalled));
+        hops.leave_window(0, start + 500, true);
+        assert_eq!(hops.stalled_ns(0), None);
+        hops.enter_window(0, stalled);
+        assert!(!hops.is_stalled(0, stalled), "it owed nothing meanwhile");
+        // Timer E empties the window; the next hop is silent all the same.
+        hops.leave_window(0, stalled + 500, false);
+        hops.enter_window(0, stalled + 500);
+        assert!(hops.is_stalled(0, stalled + STALLED_AFTER_NS));
+        hops.note_answer(0, stalled + 600);
+        assert!(
+            !hops.is_stalled(0, stalled + STALLED_AFTER_NS),
+            "a late answer is one"
+        );
+    }
+
+    #[test]
+    fn what_waits_for_an_order_that_is_over_is_dropped() {
+        let mut hops = hops(2, 1, 8, 8);
+        for (hop, order) in [(0, 1), (0, 2), (1, 1), (0, 1)] {
+            assert!(hops.wait(hop, waiting(hop, order)));
+        }
+        hops.drop_waiting(|waiting| waiting.target.order == 1);
+        assert_eq!(hops.backlogged(), 1);
+        let left: Vec<_> = hops
+            .take_all()
+            .map(|waiting| waiting.target.order)
+            .collect();
+        assert_eq!(left, [2]);
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! needs no further parsing but the packing of identities. It looks nothing up.
 
 use crate::load::Load;
+use crate::templates::packed;
 use serde::{Deserialize, Serialize};
-use sirocco_wire::identity::{DeviceIdentity, PackedDevice};
+use sirocco_index::Device;
+use sirocco_index::population::parse_device_id;
+use sirocco_wire::identity::{DeviceIdentity, DeviceKind, PackedDevice};
 use std::path::PathBuf;
 
 /// Octets of an identity list that one order may bring: about 40 million identities.
@@ -123,9 +126,7 @@ pub enum OrderError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Device identities as named; empty = any.
-    pub texts: Vec<String>,
-    /// Those of them that can be packed.
-    pub devices: Vec<PackedDevice>,
+    pub devices: Vec<Named>,
     /// Capability bits that must all be set.
     pub capability: u8,
     /// Least preference of the device.
@@ -136,6 +137,83 @@ pub struct Selector {
     pub connected: bool,
     /// Nothing above restricts.
     pub wants_all: bool,
+}
+
+/// A device identity that an order names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// As the initiator spells it.
+    pub text: Vec<u8>,
+    /// In 16 octets, if it fits them.
+    pub packed: Option<PackedDevice>,
+}
+
+impl Named {
+    /// Reads a device identity of any of the nine kinds; `None` if it is none that an index could hold.
+    #[must_use]
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let is_known = DeviceIdentity::parse(text).is_some() || parse_device_id(text).is_ok();
+        is_known.then(|| Self {
+            text: text.to_owned(),
+            packed: PackedDevice::pack(text),
+        })
+    }
+
+    /// Whether it names a packed device. A GRUU and the UUID in its `gr` parameter are one device.
+    #[inline]
+    fn is_packed(&self, device: &PackedDevice) -> bool {
+        let class = |kind: u8| kind.max(DeviceKind::Uuid as u8);
+        let same = |named: PackedDevice| {
+            class(named.kind) == class(device.kind) && named.bytes == device.bytes
+        };
+        self.packed.is_some_and(same)
+    }
+
+    /// Whether it names a device that the index keeps as text, by the rules of the device's kind.
+    fn is_text(&self, text: &[u8]) -> bool {
+        if self.text == text {
+            return true;
+        }
+        let identities = DeviceIdentity::parse(&self.text).zip(DeviceIdentity::parse(text));
+        identities.is_some_and(|(named, device)| named.same_device(&device))
+    }
+}
+
+impl Selector {
+    /// Whether a device is one of those that the order wants; `text` is its identity where it is not
+    /// packed. A device with an IMEI is also named by its obfuscated form, which `obfuscated` computes.
+    #[must_use]
+    pub fn wants(
+        &self,
+        device: &Device,
+        text: &[u8],
+        obfuscated: impl FnOnce() -> Option<PackedDevice>,
+    ) -> bool {
+        device.capability & self.capability == self.capability
+            && device.subscription & self.subscription == self.subscription
+            && device.preference() >= self.preference
+            && (device.connected() || !self.connected)
+            && (self.devices.is_empty() || self.names(device, text, obfuscated))
+    }
+
+    fn names(
+        &self,
+        device: &Device,
+        text: &[u8],
+        obfuscated: impl FnOnce() -> Option<PackedDevice>,
+    ) -> bool {
+        let is_named = |packed: &PackedDevice| {
+            let mut named = self.devices.iter();
+            named.any(|named| named.is_packed(packed))
+        };
+        let named = if device.has_text_id() {
+            self.devices.iter().any(|named| named.is_text(text))
+        } else {
+            is_named(&packed(device))
+        };
+        let is_imei = device.kind() == sirocco_index::DeviceKind::Imei;
+        named || (is_imei && obfuscated().is_some_and(|hidden| is_named(&hidden)))
+    }
 }
 
 /// Whom an order is for, ready for the worker.
@@ -224,10 +302,13 @@ impl OrderRequest {
     fn selector(&self) -> Result<Selector, OrderError> {
         let mut devices = Vec::with_capacity(self.select.devices.len());
         for text in &self.select.devices {
-            if DeviceIdentity::parse(text.as_bytes()).is_none() {
-                return self.fault(format!("{text:?} is no device identity"));
-            }
-            devices.extend(PackedDevice::pack(text.as_bytes()));
+            let Some(named) = Named::read(text.as_bytes()) else {
+                return self.fault(format!(
+                    "select.devices: device {} of the list is no device identity; see docs/population.md",
+                    devices.len() + 1
+                ));
+            };
+            devices.push(named);
         }
         let SelectRequest {
             capability,
@@ -238,7 +319,6 @@ impl OrderRequest {
         } = self.select;
         let wants_all = self.select == SelectRequest::default();
         Ok(Selector {
-            texts: self.select.devices.clone(),
             devices,
             capability,
             preference,

@@ -4,11 +4,12 @@
 //! each Request-URI a second time. No I/O here; the worker's owner writes it.
 
 use crate::branch::MAGIC_COOKIE;
+use crate::kept::KeptTexts;
 use crate::ledger::Outcome;
 use crate::templates::packed;
 use crate::transaction::Target;
 use siphasher::sip::SipHasher13;
-use sirocco_index::{DEVICE_TEXT_MAX, Index};
+use sirocco_index::Index;
 use std::hash::Hasher;
 use std::io::{self, Write};
 
@@ -36,11 +37,11 @@ pub struct OutcomeLog {
 
 impl OutcomeLog {
     /// Adds the end of one SIR.
-    pub fn push(&mut self, index: &Index, target: &Target, branch: &[u8; 32], outcome: Outcome) {
+    pub fn push(&mut self, uri: &Uri, branch: &[u8; 32], outcome: Outcome) {
         let mut branch_hasher = hasher();
         branch_hasher.write(&[MAGIC_COOKIE.as_slice(), branch].concat());
         self.entries.push(Entry {
-            uri_hash: hash(&request_uri(index, target)),
+            uri_hash: hash(&uri.octets()),
             branch_hash: branch_hasher.finish(),
             outcome: outcome.code(),
         });
@@ -79,15 +80,38 @@ fn hasher() -> SipHasher13 {
 }
 
 /// The Request-URI of a SIR that is routed by its device identity.
-fn request_uri(index: &Index, target: &Target) -> Vec<u8> {
-    let mut digits = [0; 16];
-    let aor = index.unpack(target.identity(), &mut digits);
-    let mut urn = [0; DEVICE_TEXT_MAX];
-    let device = if target.device.has_text_id() {
-        index.device_id_text(&target.device)
-    } else {
-        let length = packed(&target.device).write_urn(&mut urn);
-        &urn[..length]
-    };
-    [aor.prefix, aor.user, aor.suffix, b";gr=", device].concat()
+pub struct Uri {
+    /// The AOR, or a GRUU that is the whole.
+    pub aor: Vec<u8>,
+    /// The value of `gr`, empty without one.
+    pub device: Vec<u8>,
+}
+
+impl Uri {
+    /// Spells the Request-URI of a target.
+    #[must_use]
+    pub fn of(index: &Index, kept: &KeptTexts, target: &Target) -> Self {
+        if let Some(kept) = kept.of(target) {
+            let (aor, device) = (kept.aor().to_vec(), kept.device().to_vec());
+            return Self { aor, device };
+        }
+        let mut digits = [0; 16];
+        let aor = index.unpack(target.identity(), &mut digits);
+        let packed = packed(&target.device);
+        let mut device = vec![0; packed.urn_len()];
+        packed.write_urn(&mut device);
+        Self {
+            aor: [aor.prefix, aor.user, aor.suffix].concat(),
+            device,
+        }
+    }
+
+    /// The octets as they stand in the start line.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u8> {
+        if self.device.is_empty() {
+            return self.aor.clone();
+        }
+        [&self.aor, &b";gr="[..], &self.device].concat()
+    }
 }

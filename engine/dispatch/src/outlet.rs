@@ -3,7 +3,7 @@
 //! It carries slabs out and hands arrivals to the shard; it decides nothing. The two kinds differ in a
 //! branch a turn, not a branch a SIR.
 
-use crate::config::{EngineConfig, Sink};
+use crate::config::{self, EngineConfig, Sink};
 use crate::report::{Counts, EngineReport};
 use crate::shard::Shard;
 use crate::train::{Outbox, TRAIN_BYTES_MAX};
@@ -54,12 +54,12 @@ impl Outlet {
     /// Opens the outlet that the settings name.
     ///
     /// # Errors
-    /// [`EngineError::Choice`] for an unknown backend or send path, [`EngineError::Port`] otherwise.
+    /// [`EngineError::Port`], which says what the host lacks.
     pub fn open(config: &EngineConfig) -> Result<Self, EngineError> {
         let kind = match config.sink {
             Sink::Null => Kind::Null(Null::new(config.slabs as usize)),
             Sink::Wire => Kind::Wire {
-                port: Box::new(Port::open(&port_config(config)?)?),
+                port: Box::new(Port::open(&port_config(config))?),
                 datagrams: Vec::with_capacity(TRAIN_SIZE_MAX),
             },
         };
@@ -197,29 +197,16 @@ fn is_fatal(sent: &Sent) -> bool {
     )
 }
 
-fn port_config(config: &EngineConfig) -> Result<PortConfig, EngineError> {
-    let choice = |setting, value: &str, choices| EngineError::Choice {
-        setting,
-        value: value.to_owned(),
-        choices,
+fn port_config(config: &EngineConfig) -> PortConfig {
+    let backend = match config.backend {
+        config::Backend::Auto => Backend::Auto,
+        config::Backend::Uring => Backend::Uring,
+        config::Backend::Mmsg => Backend::Mmsg,
     };
-    let backend = match config.backend.as_str() {
-        "auto" => Backend::Auto,
-        "uring" => Backend::Uring,
-        "mmsg" => Backend::Mmsg,
-        other => return Err(choice("backend", other, "auto, uring, mmsg")),
-    };
-    let send_path = match config.send_path.as_str() {
-        "copy" => SendPath::Copy,
-        "zero-copy" => SendPath::ZeroCopy,
-        "zero-copy-fixed" => SendPath::ZeroCopyFixed,
-        other => {
-            return Err(choice(
-                "send-path",
-                other,
-                "copy, zero-copy, zero-copy-fixed",
-            ));
-        }
+    let send_path = match config.send_path {
+        config::SendPath::Copy => SendPath::Copy,
+        config::SendPath::ZeroCopy => SendPath::ZeroCopy,
+        config::SendPath::ZeroCopyFixed => SendPath::ZeroCopyFixed,
     };
     let socket = SocketConfig {
         bind: config.bind,
@@ -227,13 +214,13 @@ fn port_config(config: &EngineConfig) -> Result<PortConfig, EngineError> {
         receive_buffer_bytes: config.socket_buffer_bytes,
         send_buffer_bytes: config.socket_buffer_bytes,
     };
-    Ok(PortConfig {
+    PortConfig {
         slab_count: config.slabs,
         receive_buffer_count: config.receive_buffers,
         backend,
         send_path,
         ..PortConfig::new(vec![socket])
-    })
+    }
 }
 
 impl Outbox for Outlet {

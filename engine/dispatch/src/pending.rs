@@ -6,7 +6,9 @@
 //! that share a fingerprint (2^-32 a pair) are merely sent one after the other. It does not queue what
 //! must wait: the shard does.
 
+use siphasher::sip::SipHasher13;
 use sirocco_index::Identity;
+use std::hash::Hasher;
 
 /// Entries of an empty table: 4 KiB.
 const ENTRIES_FIRST: usize = 1024;
@@ -45,6 +47,14 @@ impl Pending {
         let low = fold(identity.key ^ self.key[0], device as u64 ^ self.key[1]);
         let high = (device >> 64) as u64 ^ u64::from(identity.shape).rotate_left(40);
         Fingerprint(((fold(high ^ self.key[2], self.key[3] | 1) ^ low) as u32).max(1))
+    }
+
+    /// Fingerprints a Request-URI that is text.
+    #[must_use]
+    pub fn fingerprint_text(&self, octets: &[u8]) -> Fingerprint {
+        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
+        hasher.write(octets);
+        Fingerprint((hasher.finish() as u32).max(1))
     }
 
     /// Marks a Request-URI as in flight; `false` if it already is.

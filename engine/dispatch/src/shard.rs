@@ -8,10 +8,11 @@
 use crate::branch::{BranchKey, Handle};
 use crate::config::EngineConfig;
 use crate::intake::{Candidate, Intake, Summary};
+use crate::kept::{KeptTexts, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
 use crate::next_hop::{Admission, Limits, NextHops, Waiting};
 use crate::order::{Mode, Order};
-use crate::outcome::OutcomeLog;
+use crate::outcome::{OutcomeLog, Uri};
 use crate::pending::{Fingerprint, Pending};
 use crate::shapes::Shapes;
 use crate::templates::{Content, Sender, SetsFull, Templates};
@@ -27,6 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 
+mod admit;
 mod answer;
 mod depart;
 mod drain;
@@ -39,6 +41,11 @@ const TICKS_PER_TURN_MAX: u32 = 100;
 /// Targets admitted in one turn: enough to fill a train to each of 16 next hops, few enough that
 /// answers wait for microseconds only.
 const TARGETS_PER_TURN_MAX: usize = 256;
+/// Time between two looks for expired devices, in nanoseconds.
+pub const SWEEP_EVERY_NS: u64 = 1_000_000;
+/// Devices looked at each time, in the order of memory: about two microseconds. Selection itself passes
+/// over expired devices, so that a sweep through a large index may take its time.
+const SWEEP_DEVICES_MAX: usize = 64;
 /// Longest latency told apart, in microseconds: Timer F and as much waiting again.
 const LATENCY_US_MAX: u64 = 64_000_000;
 
@@ -51,6 +58,8 @@ pub struct Keys {
     pub token: [u64; 2],
     /// Fingerprints Request-URIs.
     pub pending: [u64; 4],
+    /// Namespace of obfuscated IMEIs, the operator's own; none = no SIR to a device named by an IMEI.
+    pub imei: Option<[u8; 16]>,
 }
 
 /// Why an order is not taken.
@@ -83,6 +92,7 @@ pub struct Shard {
     runs: Vec<Run>,
     scratch: Bump,
     next_hops: NextHops,
+    kept: KeptTexts,
     held: Option<Waiting>,
     pending: Pending,
     deferred: HashMap<Fingerprint, VecDeque<Waiting>>,
@@ -104,6 +114,13 @@ pub struct Shard {
     window_total: usize,
     retries_max: u8,
     draining: bool,
+    /// Unix time at which `now` was 0, in seconds.
+    epoch_s: u64,
+    /// Unix time of this turn's selection, in seconds.
+    now_s: u32,
+    /// Identities that were due and not handed out when this turn's selection began.
+    behind: u64,
+    swept_ns: u64,
     /// The last turn had much to do: trains may wait longer to fill.
     busy: bool,
     /// Answers counted at the end of the last selection.
@@ -141,6 +158,7 @@ impl Shard {
             batch: Vec::with_capacity(256),
             runs: Vec::with_capacity(256),
             scratch: Bump::with_capacity(16 << 10),
+            kept: KeptTexts::new(keys.imei),
             held: None,
             pending: Pending::new(keys.pending),
             deferred: HashMap::new(),
@@ -160,6 +178,10 @@ impl Shard {
             window_total: config.window_total,
             retries_max: config.retries_max.min(RETRIES_MAX),
             draining: false,
+            epoch_s,
+            now_s: 0,
+            behind: 0,
+            swept_ns: now,
             busy: false,
             answered_before: 0,
         }
@@ -214,10 +236,11 @@ impl Shard {
         self.in_flight() == 0 && self.intake.is_empty()
     }
 
-    /// Identities that open-loop loads have due and could not hand out.
+    /// Identities that open-loop loads had due before the last selection began and no earlier one took:
+    /// how far the order source is behind its schedule.
     #[must_use]
-    pub fn behind(&self, now: u64) -> u64 {
-        self.intake.behind(now)
+    pub fn behind(&self) -> u64 {
+        self.behind
     }
 
     /// Records the latency of SIRs due from `now` on, and of no earlier ones.
@@ -247,10 +270,16 @@ impl Shard {
     pub fn next_due_ns(&self, now: u64) -> Option<u64> {
         let may_select = self.may_select();
         let orders = self.intake.next_due_ns(now).filter(|_| may_select);
+        let waiting = self.can_admit_waiting().then_some(now);
+        let held = self.held.as_ref().filter(|_| self.may_open());
+        let stalled = held.and_then(|held| self.next_hops.stalled_ns(held.target.device.next_hop));
         let closed = (self.trains.waiting() > 0).then_some(now + T1_NS);
         let times = [
             orders,
+            waiting,
+            stalled,
             closed,
+            self.intake.next_deadline_ns(),
             self.trains.next_due_ns(),
             self.wheel.next_due_ns(),
             self.next_hops.next_opening_ns(),
@@ -263,9 +292,45 @@ impl Shard {
         self.next_hops.extend_to(self.index.next_hops().len());
     }
 
+    /// Changes the index between turns. What was selected before goes on as it was selected.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Index) -> T) -> T {
+        // An identity that is text goes by a number, which may name another one after the change.
+        let texts: Vec<_> = (self.candidates.iter().enumerate())
+            .filter(|(_, candidate)| is_text(candidate.identity))
+            .map(|(place, candidate)| (place, self.aor(candidate.identity)))
+            .collect();
+        let changed = change(&mut self.index);
+        self.learn_next_hops();
+        for (place, text) in texts.into_iter().rev() {
+            if let Some(identity) = self.index.pack(text.as_bytes()) {
+                self.candidates[place].identity = identity;
+            } else if let Some(gone) = self.candidates.remove(place) {
+                self.settle(gone.order, Outcome::Failed(Cause::UnknownIdentity));
+            }
+        }
+        changed
+    }
+
+    /// Removes some devices whose binding has expired, at most every [`SWEEP_EVERY_NS`].
+    pub fn sweep(&mut self, now: u64) -> usize {
+        if now < self.swept_ns + SWEEP_EVERY_NS {
+            return 0;
+        }
+        self.swept_ns = now;
+        let now_s = self.unix_s(now);
+        self.change(|index| index.expire_some(now_s, SWEEP_DEVICES_MAX))
+    }
+
+    /// Unix time in seconds, as far as 32 bits go.
+    #[inline]
+    fn unix_s(&self, now: u64) -> u32 {
+        u32::try_from(self.epoch_s + now / 1_000_000_000).unwrap_or(u32::MAX - 1)
+    }
+
     /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F).
     pub fn expire(&mut self, now: u64) {
         self.next_hops.reopen(now);
+        self.expire_orders(now);
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, TICKS_PER_TURN_MAX, &mut expired);
         for handle in expired.drain(..) {
@@ -308,7 +373,7 @@ impl Shard {
     /// Ends a transaction that has been found, and its unit with it.
     fn conclude(&mut self, now: u64, handle: Handle, outcome: Outcome) {
         let ended = self.close(now, handle, outcome, false);
-        self.settle(ended.target.order, outcome);
+        self.settle_target(&ended.target, outcome);
     }
 
     /// Ends a transaction that has been found; its unit is the caller's to settle or to keep.
@@ -320,7 +385,8 @@ impl Shard {
         }
         if let Some(outcomes) = &mut self.outcomes {
             let branch = self.branch_key.name(handle);
-            outcomes.push(&self.index, &ended.target, &branch, outcome);
+            let uri = Uri::of(&self.index, &self.kept, &ended.target);
+            outcomes.push(&uri, &branch, outcome);
         }
         ended
     }
@@ -333,15 +399,23 @@ impl Shard {
             self.in_window -= 1;
             self.next_hops
                 .leave_window(ended.target.device.next_hop, now, answered);
+        } else if answered {
+            self.next_hops
+                .note_answer(ended.target.device.next_hop, now);
         }
-        let fingerprint = self
-            .pending
-            .fingerprint(ended.target.identity(), ended.target.device.packed_id());
+        let fingerprint = self.fingerprint(&ended.target);
         self.pending.remove(fingerprint);
         if self.deferred_count > 0 {
             self.resume(fingerprint);
         }
         ended
+    }
+
+    /// Books the end of a target's unit and lets go of what it carried.
+    #[inline]
+    fn settle_target(&mut self, target: &Target, outcome: Outcome) {
+        self.kept.release(target);
+        self.settle(target.order, outcome);
     }
 
     #[inline]

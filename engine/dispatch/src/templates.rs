@@ -182,15 +182,11 @@ pub fn packed(device: &Device) -> PackedDevice {
     }
 }
 
-/// Octets of a device's identity as URN, given its text in the index where it is not packed.
+/// Octets of a packed device identity as the value of `gr`.
 #[inline]
 #[must_use]
-pub fn device_len(device: &Device, text: &[u8]) -> usize {
-    if device.has_text_id() {
-        text.len()
-    } else {
-        packed(device).urn_len()
-    }
+pub fn device_len(device: &Device) -> usize {
+    packed(device).urn_len()
 }
 
 /// Octets of an identity's AOR.

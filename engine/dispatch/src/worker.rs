@@ -26,7 +26,7 @@ const SLEEP_NS_MAX: u64 = 100_000_000;
 pub enum Command {
     /// Take an order.
     Order(Box<Order>),
-    /// Change the index: one line of the population format, or a removal.
+    /// Change the index between turns, or look at it; see [`crate::change::IndexChange`].
     Change(Box<dyn FnOnce(&mut Index) + Send>),
     /// Begin to measure.
     Mark,
@@ -76,16 +76,6 @@ pub enum EngineError {
     /// A setting is out of bounds.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
-    /// A setting names nothing.
-    #[error("{setting} is {value:?}; give one of {choices}")]
-    Choice {
-        /// Name of the setting.
-        setting: &'static str,
-        /// What was given.
-        value: String,
-        /// What is possible.
-        choices: &'static str,
-    },
     /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] sirocco_ring::OpenError),
@@ -100,6 +90,9 @@ pub enum EngineError {
     /// The ring failed.
     #[error("the ring failed: {0}; the books were closed and every unit named")]
     Ring(std::io::Error),
+    /// The namespace of obfuscated IMEIs cannot be read.
+    #[error(transparent)]
+    ImeiNamespace(crate::config::NamespaceError),
     /// No randomness for keys.
     #[error("cannot read random keys: {0}")]
     Random(std::io::Error),
@@ -172,6 +165,9 @@ impl<'a> Worker<'a> {
             branch: [secret[0], secret[1]],
             token: [secret[2], secret[3]],
             pending: [secret[4], secret[5], secret[6], secret[7]],
+            imei: config
+                .imei_namespace()
+                .map_err(EngineError::ImeiNamespace)?,
         };
         let address = outlet.address();
         let sender = Sender {
@@ -204,6 +200,7 @@ impl<'a> Worker<'a> {
             self.outlet.settle(self.now, &mut self.shard);
             self.command();
             self.shard.expire(self.now);
+            self.shard.sweep(self.now);
             let selected = self.shard.select(self.now);
             self.shard.depart(self.now, &mut self.outlet);
             self.publish();
@@ -246,8 +243,7 @@ impl<'a> Worker<'a> {
         match command {
             Command::Order(order) => self.accept(*order),
             Command::Change(change) => {
-                change(&mut self.shard.index);
-                self.shard.learn_next_hops();
+                self.shard.change(change);
             }
             Command::Mark => {
                 self.shard.measure_from(self.now);
@@ -256,7 +252,7 @@ impl<'a> Worker<'a> {
             }
             Command::Unmark => {
                 self.shard.measure_until(self.now);
-                self.behind = self.shard.behind(self.now);
+                self.behind = self.shard.behind();
                 let counts = self.counts();
                 self.window = self
                     .marked
@@ -305,7 +301,7 @@ impl<'a> Worker<'a> {
             retransmissions: ledger.retransmissions,
             settled: ledger.accepted.saturating_sub(in_flight),
             in_flight,
-            behind: self.shard.behind(self.now),
+            behind: self.shard.behind(),
         });
     }
 

@@ -123,7 +123,7 @@ impl Shard {
         {
             return;
         }
-        self.settle(ended.target.order, outcome);
+        self.settle_target(&ended.target, outcome);
     }
 
     /// RFC 3261 21.5.4: 503 with Retry-After closes its sender for that long. The target waits for the

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::branch::{BranchKey, Handle};
+use crate::kept::{Kept, KeptTexts};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
 use crate::templates::{Compiled, packed};
@@ -22,7 +23,7 @@ impl Shard {
             };
             let number = O::number(&slab);
             let mut aboard = self.trains.take_first();
-            if self.intake.soonest_deadline_ns() <= now || self.next_hops.is_closed(next_hop, now) {
+            if self.intake.has_overdue(now) || self.next_hops.is_closed(next_hop, now) {
                 aboard = self.weed(now, next_hop, aboard);
             }
             let length = self.load(now, template, &mut aboard, (number, outbox.octets(&slab)));
@@ -70,7 +71,7 @@ impl Shard {
         let (target, retries) = (ended.target, ended.retries());
         let waiting = Waiting { target, retries };
         if !self.next_hops.wait(target.device.next_hop, waiting) {
-            self.settle(target.order, Outcome::Failed(Cause::NextHopClosed));
+            self.settle_target(&target, Outcome::Failed(Cause::NextHopClosed));
         }
     }
 
@@ -87,6 +88,7 @@ impl Shard {
         let rendering = Rendering {
             compiled: self.templates.at(template),
             index: &self.index,
+            kept: &self.kept,
             branch_key: &self.branch_key,
             token_key: &self.token_key,
         };
@@ -108,12 +110,16 @@ impl Shard {
                 return false;
             };
             if transaction.target.device.next_hop == NEXT_HOP_DIRECT {
-                let Some(contact) = self.index.contact(&transaction.target.device) else {
-                    return false;
-                };
-                self.addresses.push(contact);
+                let target = &transaction.target;
+                let own = target.device.contact_v4();
+                let kept = || self.kept.of(target).and_then(Kept::contact);
+                let contact = own.or_else(kept);
+                self.addresses
+                    .push(contact.expect("the index refuses a direct device without one"));
             }
-            written += rendering.render(&transaction.target, handle, place);
+            let octets = rendering.render(&transaction.target, handle, place);
+            debug_assert!(octets > 0, "a target's template is that of its lengths");
+            written += octets;
             segment = segments.next();
             if transaction.transmissions() == 0 {
                 self.ledger.sirs_sent += 1;
@@ -157,6 +163,7 @@ impl Shard {
 struct Rendering<'a> {
     compiled: &'a Compiled,
     index: &'a Index,
+    kept: &'a KeptTexts,
     branch_key: &'a BranchKey,
     token_key: &'a TokenKey,
 }
@@ -165,22 +172,40 @@ impl Rendering<'_> {
     /// Writes the slots of one SIR into a filled segment; returns the octets written.
     #[inline]
     fn render(&self, target: &Target, handle: Handle, segment: &mut [u8]) -> usize {
+        if let Some(kept) = self.kept.of(target) {
+            return self.render_kept(target, kept, handle, segment);
+        }
         let mut digits = [0; 16];
         let aor = self.index.unpack(target.identity(), &mut digits);
         let mut urn = [0; DEVICE_TEXT_MAX];
-        let device = if target.device.has_text_id() {
-            self.index.device_id_text(&target.device)
-        } else {
-            let length = packed(&target.device).write_urn(&mut urn);
-            &urn[..length]
-        };
+        let length = packed(&target.device).write_urn(&mut urn);
         let slots = Slots {
             aor_prefix: aor.prefix,
             aor_user: aor.user,
             aor_suffix: aor.suffix,
-            device,
+            device: &urn[..length],
             branch: self.branch_key.name(handle),
             token: self.token_key.token(target),
+        };
+        self.compiled.template.patch(segment, &slots)
+    }
+
+    /// The same for a target that carries its texts with it.
+    #[cold]
+    fn render_kept(
+        &self,
+        target: &Target,
+        kept: &Kept,
+        handle: Handle,
+        segment: &mut [u8],
+    ) -> usize {
+        let slots = Slots {
+            aor_prefix: b"",
+            aor_user: kept.aor(),
+            aor_suffix: b"",
+            device: kept.device(),
+            branch: self.branch_key.name(handle),
+            token: self.token_key.token_of_text(target, kept.octets()),
         };
         self.compiled.template.patch(segment, &slots)
     }

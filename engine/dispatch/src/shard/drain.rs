@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::ledger::Outcome;
 use crate::next_hop::Waiting;
+use crate::outcome::Uri;
 use crate::transaction::Target;
 use sirocco_index::Identity;
 
@@ -11,9 +12,10 @@ use sirocco_index::Identity;
 pub struct Remainder {
     /// Name of the order.
     pub order: String,
-    /// User identity.
+    /// User identity, or the GRUU that the SIR was for.
     pub identity: String,
-    /// Device identity; `None` if devices had not been selected yet.
+    /// Device identity as it rides in a SIR: an IMEI is obfuscated. `None` if devices had not been
+    /// selected yet, or the identity is a GRUU.
     pub device: Option<String>,
     /// Whether a SIR was sent, whose answer is unknown.
     pub sent: bool,
@@ -43,7 +45,7 @@ impl Shard {
         self.deferred_count = 0;
         for Waiting { target, .. } in waiting {
             name(self.remainder(&target, false));
-            self.settle(target.order, Outcome::Cancelled);
+            self.settle_target(&target, Outcome::Cancelled);
         }
         self.cancel_candidates(&mut name);
     }
@@ -78,24 +80,17 @@ impl Shard {
     }
 
     fn remainder(&self, target: &Target, sent: bool) -> Remainder {
-        let text = self.index.device_id_text(&target.device);
-        let device = if target.device.has_text_id() {
-            String::from_utf8_lossy(text).into_owned()
-        } else {
-            let packed = crate::templates::packed(&target.device);
-            let mut urn = vec![0; packed.urn_len()];
-            let length = packed.write_urn(&mut urn);
-            String::from_utf8_lossy(&urn[..length]).into_owned()
-        };
+        let uri = Uri::of(&self.index, &self.kept, target);
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Remainder {
             order: self.intake.at(target.order).name.clone(),
-            identity: self.aor(target.identity()),
-            device: Some(device),
+            identity: text(&uri.aor),
+            device: Some(text(&uri.device)).filter(|device| !device.is_empty()),
             sent,
         }
     }
 
-    fn aor(&self, identity: Identity) -> String {
+    pub(super) fn aor(&self, identity: Identity) -> String {
         let mut digits = [0; 16];
         let text = self.index.unpack(identity, &mut digits);
         String::from_utf8_lossy(&[text.prefix, text.user, text.suffix].concat()).into_owned()

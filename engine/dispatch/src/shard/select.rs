@@ -1,15 +1,13 @@
-//! Orders to targets: look identities up in batches, choose devices, admit each or let it wait.
+//! Orders to targets: look identities up in batches, choose devices, hand each on to be admitted.
 
 use super::{Shard, TARGETS_PER_TURN_MAX};
 use crate::intake::Candidate;
+use crate::kept::needs_keeping;
 use crate::ledger::{Cause, Outcome};
-use crate::next_hop::{Admission, Waiting};
-use crate::order::Selector;
-use crate::pending::Fingerprint;
-use crate::templates::{aor_len, device_len, packed};
+use crate::next_hop::Waiting;
+use crate::templates::{aor_len, device_len};
 use crate::transaction::Target;
-use sirocco_index::{Device, Run};
-use sirocco_wire::identity::DeviceIdentity;
+use sirocco_index::{Device, Identity, Run};
 
 /// SIRs selected and answered in one turn from which a shard counts as busy: one full train.
 const BUSY_TURN_SIRS: u64 = 64;
@@ -19,6 +17,8 @@ const TRAINS_WAITING_MAX: usize = 64;
 impl Shard {
     /// Selects and admits what is due, as far as windows and room allow; returns the targets admitted.
     pub fn select(&mut self, now: u64) -> usize {
+        self.behind = self.intake.behind(now);
+        self.now_s = self.unix_s(now);
         let mut admitted = self.admit_waiting(now);
         while admitted < TARGETS_PER_TURN_MAX && self.may_select() {
             if self.candidates.is_empty() && !self.refill(now) {
@@ -45,12 +45,12 @@ impl Shard {
         self.busy = admitted as u64 + answered >= BUSY_TURN_SIRS;
     }
 
-    /// Whether one more target may be selected at all.
+    /// Whether the devices of one more identity may be selected at all.
     #[inline]
     pub(super) fn may_select(&self) -> bool {
         self.held.is_none()
-            && self.in_window < self.window_total
-            && self.transactions.room() > 0
+            && self.resumed.is_empty()
+            && self.may_open()
             && self.next_hops.has_room(self.deferred_count + 1)
             && self.trains.waiting() <= TRAINS_WAITING_MAX
     }
@@ -77,48 +77,29 @@ impl Shard {
     fn admit_candidates(&mut self, now: u64) -> (usize, bool) {
         let mut admitted = 0;
         for place in 0..self.runs.len() {
+            if !self.may_select() {
+                return (admitted, false);
+            }
             let Some(candidate) = self.candidates.pop_front() else {
                 break;
             };
-            let (taken, finished) = self.admit_devices(now, candidate, self.runs[place]);
-            admitted += taken;
-            if !finished {
-                return (admitted, false);
-            }
+            admitted += self.admit_devices(now, &candidate, self.runs[place]);
         }
         (admitted, true)
     }
 
-    /// Admits the wanted devices of one identity; `false` if the rest has to wait for the next turn.
+    /// Makes targets of the wanted devices of one identity, all in one turn: the index may change before
+    /// the next one. Those for which there is no room go first then.
     ///
     /// The candidate is one unit of the books. Its last device takes that unit over, each earlier one
     /// adds one of its own.
-    fn admit_devices(&mut self, now: u64, candidate: Candidate, run: Run) -> (usize, bool) {
+    fn admit_devices(&mut self, now: u64, candidate: &Candidate, run: Run) -> usize {
         if self.intake.at(candidate.order).deadline_ns <= now {
             self.settle(candidate.order, Outcome::Expired);
-            return (0, true);
+            return 0;
         }
-        let mut admitted = 0;
-        let mut wanted = self.next_wanted(&candidate, run, candidate.skip);
-        while let Some(number) = wanted {
-            if !self.may_select() {
-                self.candidates.push_front(Candidate {
-                    skip: number,
-                    ..candidate
-                });
-                return (admitted, false);
-            }
-            // The rest of the devices is a unit before this one may end: it keeps the order active.
-            wanted = self.next_wanted(&candidate, run, number + 1);
-            if wanted.is_some() {
-                self.ledger.accepted += 1;
-                self.intake.add_units(candidate.order, 1);
-            }
-            admitted += 1;
-            let device = self.index.devices(run)[number as usize];
-            self.admit_device(now, &candidate, device);
-        }
-        if admitted == 0 {
+        let mut wanted = self.next_wanted(candidate, run, 0);
+        if wanted.is_none() {
             let cause = if run.is_some() {
                 Cause::NoDevice
             } else {
@@ -126,7 +107,23 @@ impl Shard {
             };
             self.settle(candidate.order, Outcome::Failed(cause));
         }
-        (admitted, true)
+        let mut selected = 0;
+        while let Some(number) = wanted {
+            // The rest of the devices is a unit before this one may end: it keeps the order active.
+            wanted = self.next_wanted(candidate, run, number + 1);
+            if wanted.is_some() {
+                self.ledger.accepted += 1;
+                self.intake.add_units(candidate.order, 1);
+            }
+            selected += 1;
+            let device = self.index.devices(run)[number as usize];
+            match self.target(candidate, device) {
+                Err(cause) => self.settle(candidate.order, Outcome::Failed(cause)),
+                Ok(target) if self.may_select() => self.admit(now, Waiting { target, retries: 0 }),
+                Ok(target) => self.resumed.push_back(Waiting { target, retries: 0 }),
+            }
+        }
+        selected
     }
 
     /// The number of the first wanted device of an identity from number `from` on.
@@ -140,162 +137,61 @@ impl Shard {
 
     #[inline]
     fn wants(&self, candidate: &Candidate, number: u32, count: u32, device: &Device) -> bool {
+        if device.expired(self.now_s) {
+            return false;
+        }
         if let Some(one) = candidate.one {
             return number == one % count;
         }
         let selector = &self.intake.at(candidate.order).selector;
-        selector.wants_all || selector.wants(device, self.index.device_id_text(device))
+        if selector.wants_all {
+            return true;
+        }
+        let text = self.index.device_id_text(device);
+        selector.wants(device, text, || self.kept.obfuscated(device, text))
     }
 
+    /// The target of one device of a candidate; the cause why there can be none otherwise.
     #[inline]
-    fn admit_device(&mut self, now: u64, candidate: &Candidate, device: Device) {
-        let mut digits = [0; 16];
-        let text = self.index.unpack(candidate.identity, &mut digits);
-        let device_len = device_len(&device, self.index.device_id_text(&device));
+    fn target(&mut self, candidate: &Candidate, device: Device) -> Result<Target, Cause> {
         let set = self.intake.at(candidate.order).set;
-        let Some(template) = self.templates.find(set, aor_len(&text), device_len) else {
-            return self.settle(candidate.order, Outcome::Failed(Cause::TooLong));
-        };
-        let target = Target {
+        let mut target = Target {
             key: candidate.identity.key,
             due_ns: candidate.due_ns,
             device,
             shape: candidate.identity.shape,
             order: candidate.order,
-            template,
+            template: 0,
         };
-        self.admit(now, Waiting { target, retries: 0 });
+        if needs_keeping(candidate.identity, &device) {
+            return self.target_with_texts(set, target);
+        }
+        let mut digits = [0; 16];
+        let text = self.index.unpack(candidate.identity, &mut digits);
+        let found = self
+            .templates
+            .find(set, aor_len(&text), device_len(&device));
+        target.template = found.ok_or(Cause::TooLong)?;
+        Ok(target)
     }
 
-    /// Opens a transaction for a target, or lets it wait for its next hop.
-    pub(super) fn admit(&mut self, now: u64, waiting: Waiting) {
-        let hop = waiting.target.device.next_hop;
-        match self.next_hops.admission(hop, now) {
-            Admission::Open => self.open(now, waiting),
-            Admission::Full => self.park(now, waiting, Cause::NextHopStalled),
-            Admission::Closed => self.park(now, waiting, Cause::NextHopClosed),
-        }
-    }
-
-    /// Lets a target wait; where there is no room, sheds it if its next hop is of no use, else holds it.
-    fn park(&mut self, now: u64, waiting: Waiting, cause: Cause) {
-        let hop = waiting.target.device.next_hop;
-        if self.next_hops.wait(hop, waiting) {
-            return;
-        }
-        let useless = cause == Cause::NextHopClosed || self.next_hops.is_stalled(hop, now);
-        if useless || self.held.is_some() {
-            self.settle(waiting.target.order, Outcome::Failed(cause));
-        } else {
-            self.held = Some(waiting);
-        }
-    }
-
-    #[inline]
-    fn open(&mut self, now: u64, waiting: Waiting) {
-        let Waiting { target, retries } = waiting;
-        let fingerprint = self
-            .pending
-            .fingerprint(target.identity(), target.device.packed_id());
-        if !self.pending.insert(fingerprint) {
-            return self.defer(fingerprint, waiting);
-        }
-        let Some(handle) = self.transactions.open(target, retries) else {
-            self.pending.remove(fingerprint);
-            return self.park(now, waiting, Cause::NextHopStalled);
-        };
-        self.in_window += 1;
-        self.next_hops.at(target.device.next_hop).in_window += 1;
-        self.board(now, &target, handle);
-    }
-
-    /// RFC 3428 8: while a MESSAGE is pending to a URI, the next one to the same URI waits.
+    /// The same for a target that has to carry its texts with it.
     #[cold]
-    fn defer(&mut self, fingerprint: Fingerprint, waiting: Waiting) {
-        self.deferred
-            .entry(fingerprint)
-            .or_default()
-            .push_back(waiting);
-        self.deferred_count += 1;
-    }
-
-    /// Admits the targets that waited for this Request-URI; the first opens, the others wait on.
-    ///
-    /// All of them: the first may end without ever being sent, and nothing would call the next.
-    #[cold]
-    pub(super) fn resume(&mut self, fingerprint: Fingerprint) {
-        if let Some(queue) = self.deferred.remove(&fingerprint) {
-            self.deferred_count -= queue.len();
-            self.resumed.extend(queue);
+    fn target_with_texts(&mut self, set: u16, mut target: Target) -> Result<Target, Cause> {
+        let source = (&self.index, &self.pending);
+        let identity = target.identity();
+        let Identity { key, shape } = self.kept.keep(source, identity, &target.device)?;
+        (target.key, target.shape) = (key, shape);
+        let lengths = self
+            .kept
+            .of(&target)
+            .map(|kept| (kept.aor().len(), kept.device().len()));
+        let found =
+            lengths.and_then(|(aor_len, device_len)| self.templates.find(set, aor_len, device_len));
+        if found.is_none() {
+            self.kept.release(&target);
         }
+        target.template = found.ok_or(Cause::TooLong)?;
+        Ok(target)
     }
-
-    /// Admits those that have waited: the held one, the resumed ones, then the next hops' backlogs.
-    fn admit_waiting(&mut self, now: u64) -> usize {
-        let mut admitted = 0;
-        if let Some(held) = self.held.take() {
-            self.admit_if_alive(now, held);
-            admitted += 1;
-        }
-        while let Some(waiting) = self.resumed.pop_front() {
-            self.admit_if_alive(now, waiting);
-            admitted += 1;
-        }
-        while admitted < TARGETS_PER_TURN_MAX
-            && self.in_window < self.window_total
-            && self.transactions.room() > 0
-        {
-            let Some(waiting) = self.next_hops.take_ready(now) else {
-                break;
-            };
-            if self.is_alive(now, &waiting) {
-                self.open(now, waiting);
-            }
-            admitted += 1;
-        }
-        admitted
-    }
-
-    fn admit_if_alive(&mut self, now: u64, waiting: Waiting) {
-        if self.is_alive(now, &waiting) {
-            self.admit(now, waiting);
-        }
-    }
-
-    fn is_alive(&mut self, now: u64, waiting: &Waiting) -> bool {
-        let order = waiting.target.order;
-        let alive = self.intake.at(order).deadline_ns > now;
-        if !alive {
-            self.settle(order, Outcome::Expired);
-        }
-        alive
-    }
-}
-
-impl Selector {
-    /// Whether a device is one of those that the order wants; `text` is its identity where it is not
-    /// packed.
-    #[must_use]
-    pub fn wants(&self, device: &Device, text: &[u8]) -> bool {
-        let named = if device.has_text_id() {
-            self.texts.iter().any(|named| same_device(named, text))
-        } else {
-            self.devices.contains(&packed(device))
-        };
-        (named || self.texts.is_empty())
-            && device.capability & self.capability == self.capability
-            && device.subscription & self.subscription == self.subscription
-            && device.preference() >= self.preference
-            && (device.connected() || !self.connected)
-    }
-}
-
-fn same_device(named: &str, text: &[u8]) -> bool {
-    let (named, text) = (
-        DeviceIdentity::parse(named.as_bytes()),
-        DeviceIdentity::parse(text),
-    );
-    named
-        .zip(text)
-        .is_some_and(|(named, text)| named.same_device(&text))
 }
