@@ -7,6 +7,7 @@
 
 use crate::branch::Handle;
 use crate::next_hop::{NextHop, NextHops, OPEN_TRAINS_MAX};
+use sirocco_index::NEXT_HOP_DIRECT;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -122,6 +123,7 @@ impl Trains {
         } else {
             self.departure_ns
         };
+        self.close_direct(hops);
         while let Some(&(train, serial, opened_ns)) = self.opened.front() {
             if opened_ns + departure_ns > now {
                 return;
@@ -132,6 +134,16 @@ impl Trains {
                 let hop = hops.at(due.next_hop);
                 let place = hop.open_trains.iter().position(|&open| open == train);
                 self.close(hop, place.expect("an open train stands at its next hop"));
+            }
+        }
+    }
+
+    /// Direct devices gain nothing by waiting: each datagram is a send of its own.
+    fn close_direct(&mut self, hops: &mut NextHops) {
+        let direct = hops.at(NEXT_HOP_DIRECT);
+        for place in 0..OPEN_TRAINS_MAX {
+            if direct.open_trains[place] != NO_TRAIN {
+                self.close(direct, place);
             }
         }
     }
