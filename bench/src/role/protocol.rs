@@ -1,7 +1,7 @@
 //! Words between the bench and its engine, each defined once for both ends. The engine gets one command
-//! a line: a bare word, an order as one JSON object, or `{"load": {..}}` for the bench's own source of
-//! orders. It answers with events: `ready`, `loaded`, `progress`, `finished`, `refused`, `drained`,
-//! `cancelled` and `report`.
+//! a line: a bare word, an order or a change of the index as one JSON object, or `{"load": {..}}` for the
+//! bench's own source of orders. It answers with events: `ready`, `loaded`, `progress`, `finished`,
+//! `refused`, `changed`, `drained`, `cancelled` and `report`.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub enum EngineCommand {
     Load(LoadRequest),
     /// An order as JSON, as it came.
     Order(String),
+    /// A change of the index as JSON, as it came: `{"put": ..}` or `{"remove": ..}`.
+    Change(String),
 }
 
 /// A schedule of orders over all identities of the index.
@@ -46,7 +48,7 @@ pub struct LoadRequest {
 /// Why a line is no command.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "command not understood: {0}; give mark, unmark, end-load, drain, stop, a load or an order"
+    "command not understood: {0}; give mark, unmark, end-load, drain, stop, a load, an order, or a change with put or remove"
 )]
 pub struct CommandError(String);
 
@@ -71,6 +73,9 @@ impl EngineCommand {
             json if json.starts_with('{') => {
                 let value: serde_json::Value =
                     serde_json::from_str(json).map_err(|error| CommandError(error.to_string()))?;
+                if value.get("put").or(value.get("remove")).is_some() {
+                    return Ok(Self::Change(json.to_owned()));
+                }
                 if value.get("load").is_none() {
                     return Ok(Self::Order(json.to_owned()));
                 }
@@ -95,7 +100,7 @@ impl EngineCommand {
             Self::Drain => "drain".to_owned(),
             Self::Stop => "stop".to_owned(),
             Self::Load(load) => serde_json::json!({ "load": load }).to_string(),
-            Self::Order(json) => json.clone(),
+            Self::Order(json) | Self::Change(json) => json.clone(),
         }
     }
 }
@@ -189,6 +194,7 @@ mod tests {
             orders_max: Some(10),
         };
         let order = r#"{"order":"a","to":{"everybody":true}}"#.to_owned();
+        let change = r#"{"remove":{"identity":"sip:a@h"}}"#.to_owned();
         for command in [
             EngineCommand::Mark,
             EngineCommand::Unmark,
@@ -197,6 +203,7 @@ mod tests {
             EngineCommand::Stop,
             EngineCommand::Load(load),
             EngineCommand::Order(order),
+            EngineCommand::Change(change),
         ] {
             assert_eq!(EngineCommand::read(&command.line()).unwrap(), command);
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, select};
 use serde::Serialize;
+use sirocco_dispatch::change::IndexChange;
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::live::Live;
 use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
@@ -18,7 +19,7 @@ use sirocco_dispatch::worker::{Command, Event};
 use sirocco_index::Identity;
 use sirocco_ring::Waker;
 
-use super::door::Arrival;
+use super::door::{Applied, Arrival, answer};
 use super::{Failure, window};
 use crate::role::protocol::{EngineCommand, LoadRequest};
 use crate::role::{complain, emit};
@@ -29,6 +30,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// Longest time between two looks at signals and deadlines.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Changes by stdin whose answers may wait; the worker drops the answer of one beyond it.
+const CHANGES_MAX: usize = 1 << 16;
 
 /// Time for the worker to hand over the identities of a large index.
 const COLLECT: Duration = Duration::from_secs(60);
@@ -57,6 +61,8 @@ pub struct Control {
     marked: bool,
     lags_us: Vec<f64>,
     ending: bool,
+    /// What became of the changes that came by stdin.
+    applied: (Sender<Applied>, Receiver<Applied>),
 }
 
 /// Event `refused`.
@@ -88,6 +94,7 @@ impl Control {
             marked: false,
             lags_us: Vec::new(),
             ending: false,
+            applied: bounded(CHANGES_MAX),
         }
     }
 
@@ -115,6 +122,11 @@ impl Control {
                     Ok(arrival) => self.take(arrival),
                     // Cannot happen before `Closed`; nothing more can come then.
                     Err(_) => std::thread::sleep(LOOK),
+                },
+                recv(self.applied.1) -> applied => {
+                    if let Ok(applied) = applied {
+                        emit("changed", &answer(applied));
+                    }
                 },
                 default(LOOK) => {}
             }
@@ -148,6 +160,7 @@ impl Control {
         match arrival {
             Arrival::Command(command) => self.obey(command),
             Arrival::Order(order) => self.order(*order),
+            Arrival::Change(change, waiting) => self.change(change, waiting),
             Arrival::Refused(reason) => {
                 emit(
                     "refused",
@@ -166,6 +179,14 @@ impl Control {
         self.command(Command::Order(Box::new(order)));
     }
 
+    fn change(&self, change: IndexChange, waiting: Option<Sender<Applied>>) {
+        let applied = waiting.unwrap_or_else(|| self.applied.0.clone());
+        self.command(Command::Change(Box::new(move |index| {
+            // The worker waits for nobody.
+            applied.try_send(change.apply(index)).ok();
+        })));
+    }
+
     fn obey(&mut self, command: EngineCommand) {
         match command {
             EngineCommand::Mark => {
@@ -182,8 +203,8 @@ impl Control {
             EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
             EngineCommand::Stop => self.command(Command::Stop),
             EngineCommand::Load(request) => self.load(&request),
-            // The door reads orders itself.
-            EngineCommand::Order(_) => {}
+            // The door reads orders and changes itself.
+            EngineCommand::Order(_) | EngineCommand::Change(_) => {}
         }
     }
 

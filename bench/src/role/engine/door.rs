@@ -1,12 +1,14 @@
-//! Where orders and commands come in: lines of stdin, and lines on a local socket. Reading and parsing
-//! of orders happens here, on threads of their own, so that a list of millions delays nobody else.
+//! Where orders, changes of the index and commands come in: lines of stdin, and lines on a local socket.
+//! Reading and parsing happens here, on threads of their own, so that a list of millions delays nobody.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use sirocco_dispatch::change::{ChangeError, Changed, IndexChange};
 use sirocco_dispatch::order::Order;
 
 use crate::role::complain;
@@ -21,13 +23,21 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Connections served at once; each takes a thread.
 const CONNECTIONS_MAX: usize = 64;
 
+/// Longest wait for the worker to apply a change; a turn takes microseconds.
+const APPLY: Duration = Duration::from_secs(10);
+
+/// What became of a change of the index.
+pub type Applied = Result<Changed, ChangeError>;
+
 /// What came in.
 pub enum Arrival {
     /// A command other than an order.
     Command(EngineCommand),
     /// An order, read with whatever file it names.
     Order(Box<Order>),
-    /// A line that is neither, with the reason.
+    /// A change of the index, and who waits for what becomes of it; nobody where it came by stdin.
+    Change(IndexChange, Option<Sender<Applied>>),
+    /// A line that is none of these, with the reason.
     Refused(String),
     /// Stdin is closed: whoever commanded is gone.
     Closed,
@@ -73,7 +83,7 @@ fn listen(listener: &UnixListener, arrivals: &Sender<Arrival>) {
     }
 }
 
-/// Takes orders from one connection; each line is answered by one.
+/// Takes orders and changes from one connection; each line is answered by one.
 fn serve(stream: &UnixStream, arrivals: &Sender<Arrival>) -> io::Result<()> {
     let mut out = stream;
     let mut failed = Ok(());
@@ -86,15 +96,37 @@ fn serve(stream: &UnixStream, arrivals: &Sender<Arrival>) -> io::Result<()> {
                 }
                 answer
             }
+            Arrival::Change(change, _) => {
+                let (applied, applying) = bounded(1);
+                if arrivals
+                    .send(Arrival::Change(change, Some(applied)))
+                    .is_err()
+                {
+                    return false;
+                }
+                match applying.recv_timeout(APPLY) {
+                    Ok(applied) => answer(applied),
+                    Err(_) => serde_json::json!({ "refused": "the engine ends" }),
+                }
+            }
             Arrival::Refused(reason) => serde_json::json!({ "refused": reason }),
             Arrival::Command(_) | Arrival::Closed => {
-                serde_json::json!({ "refused": "only orders are taken on this socket" })
+                serde_json::json!({ "refused": "only orders and changes are taken on this socket" })
             }
         };
         failed = writeln!(out, "{answer}");
         failed.is_ok()
     });
     failed
+}
+
+/// What became of a change, for whoever asked for it.
+#[must_use]
+pub fn answer(applied: Applied) -> serde_json::Value {
+    match applied {
+        Ok(changed) => serde_json::json!({ "changed": changed }),
+        Err(error) => serde_json::json!({ "refused": error.to_string() }),
+    }
 }
 
 /// Passes lines on until the stream ends, a line is too long, or `take` has enough.
@@ -115,6 +147,10 @@ fn read(line: &str) -> Arrival {
     match EngineCommand::read(line) {
         Ok(EngineCommand::Order(json)) => match Order::read(&json) {
             Ok(order) => Arrival::Order(Box::new(order)),
+            Err(error) => Arrival::Refused(error.to_string()),
+        },
+        Ok(EngineCommand::Change(json)) => match IndexChange::read(&json) {
+            Ok(change) => Arrival::Change(change, None),
             Err(error) => Arrival::Refused(error.to_string()),
         },
         Ok(command) => Arrival::Command(command),
@@ -145,6 +181,35 @@ mod tests {
         assert!(matches!(arrived.try_recv(), Ok(Arrival::Order(order)) if order.name == "a"));
         assert!(arrived.try_recv().is_err());
         server.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn changes_on_the_socket_are_answered_when_they_are_applied() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (arrivals, arrived) = bounded(8);
+        let server = thread::spawn(move || serve(&theirs, &arrivals));
+        let worker = thread::spawn(move || {
+            let mut index = sirocco_index::Index::new(1).unwrap();
+            for arrival in arrived {
+                let Arrival::Change(change, Some(applied)) = arrival else {
+                    panic!("a change on a socket has somebody who waits");
+                };
+                applied.send(change.apply(&mut index)).unwrap();
+            }
+            index.devices_len()
+        });
+        let put = r#"{"put":"sip:a@h\turn:dev:mac:0024befffe804ff1\t127.0.0.1:1\t-\tsip\tidle\t00\t0\t00\t-"}"#;
+        let remove = r#"{"remove":{"identity":"sip:b@h"}}"#;
+        let mut out = &ours;
+        writeln!(out, "{put}\n{put}\n{remove}\n{{\"put\":\"a\"}}").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let answers: Vec<String> = BufReader::new(&ours).lines().map(Result::unwrap).collect();
+        let expected = ["inserted", "updated", "unknown"];
+        let expected = expected.map(|word| format!("{{\"changed\":\"{word}\"}}"));
+        assert_eq!(answers[..3], expected);
+        assert!(answers[3].contains("refused"), "{answers:?}");
+        server.join().unwrap().unwrap();
+        assert_eq!(worker.join().unwrap(), 1);
     }
 
     #[test]
