@@ -424,3 +424,6 @@ impl Shard {
         self.intake.settle(order, outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;
