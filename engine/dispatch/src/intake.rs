@@ -427,3 +427,6 @@ fn next_line<'a>(text: &'a [u8], offset: &mut usize) -> Option<&'a [u8]> {
     *offset = text.len();
     None
 }
+
+#[cfg(test)]
+mod tests;

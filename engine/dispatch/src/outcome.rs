@@ -115,3 +115,42 @@ impl Uri {
         [&self.aor, &b";gr="[..], &self.device].concat()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{index_of, target};
+
+    #[test]
+    fn an_entry_names_request_uri_and_branch_as_the_load_generator_does() {
+        let line = "sip:+4930@ims.example\turn:dev:mac:0024befffe804ff1\t127.0.0.1:1\t-\tsip\tidle\t00\t0\t00\t-";
+        let index = index_of(&[line.to_owned()]);
+        let identity = index.pack(b"sip:+4930@ims.example").expect("known");
+        let target = Target {
+            key: identity.key,
+            shape: identity.shape,
+            device: index.devices(index.lookup(identity))[0],
+            ..target(0, 0)
+        };
+        let uri = Uri::of(&index, &KeptTexts::new(None), &target);
+        assert_eq!(
+            uri.octets(),
+            b"sip:+4930@ims.example;gr=urn:dev:mac:0024befffe804ff1"
+        );
+        let mut log = OutcomeLog::default();
+        log.push(&uri, &[b'a'; 32], Outcome::Stored);
+        let branch = [&MAGIC_COOKIE[..], &[b'a'; 32]].concat();
+        let entry = Entry {
+            uri_hash: hash(&uri.octets()),
+            branch_hash: hash(&branch),
+            outcome: 202,
+        };
+        assert_eq!(log.entries(), [entry]);
+        let mut out = Vec::new();
+        log.write(&mut out).expect("a vector grows");
+        assert_eq!(out.len(), ENTRY_BYTES);
+        assert_eq!(out[..8], entry.uri_hash.to_le_bytes());
+        assert_eq!(out[8..16], entry.branch_hash.to_le_bytes());
+        assert_eq!(out[16..], 202u64.to_le_bytes());
+    }
+}

@@ -195,3 +195,68 @@ pub fn device_len(device: &Device) -> usize {
 pub fn aor_len(text: &IdentityText<'_>) -> usize {
     text.prefix.len() + text.user.len() + text.suffix.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sender;
+
+    fn content(application: &str) -> Content {
+        Content {
+            application: application.to_owned(),
+            routed: true,
+            device_position: DevicePosition::None,
+            expires_s: None,
+        }
+    }
+
+    #[test]
+    fn orders_of_one_content_share_a_set_and_lengths_share_a_class() {
+        let mut templates = Templates::new(sender());
+        let one = templates.enlist(content("a")).expect("room");
+        assert_eq!(templates.enlist(content("a")), Ok(one));
+        let other = templates.enlist(content("b")).expect("room");
+        assert_ne!(one, other);
+        let short = templates.find(one, 28, 45).expect("short");
+        assert_eq!(templates.find(one, 28, 44), Some(short));
+        assert_ne!(templates.find(one, 28, 65), Some(short));
+        assert_ne!(templates.find(other, 28, 45), Some(short));
+        assert_eq!(
+            templates.find(one, 200, 60),
+            None,
+            "longer than a Request-URI may be"
+        );
+    }
+
+    #[test]
+    fn unused_sets_make_room_and_their_templates_are_compiled_anew() {
+        let mut templates = Templates::new(sender());
+        let names: Vec<_> = (0..SETS_MAX).map(|number| format!("a{number}")).collect();
+        let sets: Vec<_> = names
+            .iter()
+            .map(|name| templates.enlist(content(name)).expect("room"))
+            .collect();
+        assert_eq!(templates.enlist(content("more")), Err(SetsFull));
+        assert_eq!(
+            templates.enlist(content("a5")),
+            Ok(sets[5]),
+            "known contents need no room"
+        );
+        let first = templates.find(sets[7], 28, 45).expect("short");
+        let serial = templates.at(first).serial;
+        templates.release(sets[7]);
+        assert_eq!(
+            templates.enlist(content("a7")),
+            Ok(sets[7]),
+            "kept until its room is needed"
+        );
+        assert_eq!(templates.find(sets[7], 28, 45), Some(first));
+        templates.release(sets[7]);
+        templates.release(sets[5]);
+        let fresh = templates.enlist(content("more")).expect("room");
+        assert_eq!(fresh, sets[7], "the other one is still in use");
+        let again = templates.find(fresh, 28, 45).expect("short");
+        assert_eq!(again, first, "numbers are used again");
+        assert_ne!(templates.at(again).serial, serial, "serials are not");
+    }
+}

@@ -249,3 +249,136 @@ impl Trains {
         (self.pool.len() - 1) as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::next_hop::Limits;
+
+    const LIMITS: Limits = Limits {
+        window: 1 << 20,
+        window_direct: 1 << 20,
+        backlog_per_hop: 1,
+        backlog_total: 1,
+    };
+
+    struct Station {
+        trains: Trains,
+        hops: NextHops,
+        boarded: u32,
+    }
+
+    impl Station {
+        fn new(segments_max: usize) -> Self {
+            let departure = Departure {
+                idle_ns: 500,
+                busy_ns: 5_000,
+            };
+            Self {
+                trains: Trains::new(4, segments_max, departure),
+                hops: NextHops::new(3, LIMITS),
+                boarded: 0,
+            }
+        }
+
+        fn board(&mut self, now: u64, hop: u16, template: u16) {
+            let handle = Handle {
+                slot: self.boarded,
+                generation: 0,
+            };
+            self.boarded += 1;
+            let length = 400 + usize::from(template);
+            self.trains
+                .board(now, (self.hops.at(hop), hop), (template, length), handle);
+        }
+
+        fn close_due(&mut self, now: u64, busy: bool) {
+            self.trains.close_due(now, &mut self.hops, busy);
+        }
+
+        /// Where the first closed train goes, its template and who is aboard.
+        fn first(&mut self) -> Option<(u16, u16, Vec<u32>)> {
+            let (hop, template) = self
+                .trains
+                .front()
+                .map(|train| (train.next_hop, train.template))?;
+            let aboard = self.trains.take_first();
+            let slots = aboard.iter().map(|handle| handle.slot).collect();
+            self.trains.note_departure(0, aboard);
+            Some((hop, template, slots))
+        }
+    }
+
+    #[test]
+    fn a_train_closes_when_it_is_full_by_number_or_by_octets() {
+        let mut station = Station::new(3);
+        (0..4).for_each(|_| station.board(0, 1, 0));
+        assert_eq!(station.first(), Some((1, 0, vec![0, 1, 2])));
+        assert_eq!(station.first(), None);
+        let mut long = Station::new(128);
+        let fit = TRAIN_BYTES_MAX / 1_300;
+        (0..fit).for_each(|_| long.board(0, 0, 900));
+        assert_eq!(long.first().map(|(_, _, aboard)| aboard.len()), Some(fit));
+    }
+
+    #[test]
+    fn a_train_leaves_at_its_departure_time_which_a_busy_shard_puts_off() {
+        let mut station = Station::new(64);
+        station.board(1_000, 0, 0);
+        station.board(1_400, 1, 0);
+        assert_eq!(station.trains.next_due_ns(), Some(1_500));
+        station.close_due(1_499, false);
+        station.close_due(5_999, true);
+        assert_eq!(station.first(), None);
+        station.close_due(1_500, false);
+        assert_eq!(station.first(), Some((0, 0, vec![0])));
+        assert_eq!(station.trains.next_due_ns(), Some(1_900));
+        station.close_due(6_400, true);
+        assert_eq!(station.first(), Some((1, 0, vec![1])));
+        assert_eq!(station.trains.next_due_ns(), None);
+    }
+
+    #[test]
+    fn length_classes_travel_apart_and_the_oldest_makes_room() {
+        let mut station = Station::new(64);
+        let classes = OPEN_TRAINS_MAX as u16;
+        for template in 0..classes {
+            station.board(u64::from(template), 0, template);
+            station.board(u64::from(template), 0, template);
+        }
+        assert_eq!(station.first(), None);
+        station.board(10, 0, classes);
+        assert_eq!(
+            station.first(),
+            Some((0, 0, vec![0, 1])),
+            "the oldest of them"
+        );
+        station.board(11, 0, 0);
+        assert_eq!(station.first().map(|(_, template, _)| template), Some(1));
+        station.close_due(1_000, false);
+        let left: Vec<_> = std::iter::from_fn(|| station.first()).collect();
+        assert_eq!(
+            left.iter()
+                .map(|(_, template, _)| *template)
+                .collect::<Vec<_>>(),
+            [2, 3, 4, 0]
+        );
+    }
+
+    #[test]
+    fn a_slab_is_filled_once_for_a_template_and_remembers_who_left_in_it() {
+        let mut station = Station::new(2);
+        assert!(station.trains.fill(3, 7));
+        assert!(!station.trains.fill(3, 7));
+        assert!(station.trains.fill(3, 8));
+        (0..2).for_each(|_| station.board(0, 0, 0));
+        station.first();
+        assert_eq!(station.trains.manifest(0).len(), 2);
+        let lists = station.trains.pool.len();
+        for _ in 0..100 {
+            (0..2).for_each(|_| station.board(0, 0, 0));
+            station.first();
+        }
+        assert_eq!(station.trains.pool.len(), lists, "lists go round");
+    }
+}
