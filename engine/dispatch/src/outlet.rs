@@ -48,6 +48,9 @@ struct Null {
     sunk: Vec<usize>,
     trains: u64,
     datagrams: u64,
+    /// Turns until it fails as a ring might.
+    #[cfg(test)]
+    turns_left: Option<u64>,
 }
 
 impl Outlet {
@@ -110,7 +113,8 @@ impl Outlet {
     pub fn turn(&mut self, wait: Wait) -> std::io::Result<()> {
         match &mut self.kind {
             Kind::Wire { port, .. } => port.turn(wait),
-            Kind::Null(_) => {
+            Kind::Null(null) => {
+                null.count_turn()?;
                 if let Wait::Until(sleep) = wait {
                     std::thread::sleep(sleep.min(std::time::Duration::from_millis(1)));
                 }
@@ -181,6 +185,14 @@ impl Outlet {
         report.sir_bytes = self.sir_bytes;
         report.answer_bytes = self.answer_bytes;
         report.train_sizes = self.train_sizes.to_vec();
+    }
+
+    /// Lets the null sink fail after so many turns.
+    #[cfg(test)]
+    pub fn fail_after(&mut self, turns: Option<u64>) {
+        if let Kind::Null(null) = &mut self.kind {
+            null.turns_left = turns;
+        }
     }
 
     /// Begins to count train sizes anew.
@@ -313,6 +325,30 @@ impl Null {
             sunk: Vec::with_capacity(slabs),
             trains: 0,
             datagrams: 0,
+            #[cfg(test)]
+            turns_left: None,
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "it fails in tests only"
+    )]
+    fn count_turn(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn count_turn(&mut self) -> std::io::Result<()> {
+        match &mut self.turns_left {
+            None => Ok(()),
+            Some(0) => Err(std::io::Error::other("broken on purpose")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
         }
     }
 

@@ -88,8 +88,13 @@ pub enum EngineError {
         error: std::io::Error,
     },
     /// The ring failed.
-    #[error("the ring failed: {0}; the books were closed and every unit named")]
-    Ring(std::io::Error),
+    #[error("the ring failed: {error}; the books were closed and every open unit was named")]
+    Ring {
+        /// What the kernel said.
+        error: std::io::Error,
+        /// The last report.
+        report: Box<EngineReport>,
+    },
     /// The namespace of obfuscated IMEIs cannot be read.
     #[error(transparent)]
     ImeiNamespace(crate::config::NamespaceError),
@@ -128,9 +133,7 @@ pub fn run(
     let mut worker = Worker::new(config, index, outlet, lines)?;
     ready(worker.outlet.introduce());
     let ended = worker.work();
-    let report = worker.close();
-    ended.map_err(EngineError::Ring)?;
-    Ok((report, worker.shard))
+    worker.end(ended)
 }
 
 struct Worker<'a> {
@@ -336,6 +339,18 @@ impl<'a> Worker<'a> {
         report
     }
 
+    /// Closes the books, whichever way the work ended.
+    fn end(mut self, ended: std::io::Result<()>) -> Result<(EngineReport, Shard), EngineError> {
+        let report = self.close();
+        match ended {
+            Ok(()) => Ok((report, self.shard)),
+            Err(error) => Err(EngineError::Ring {
+                error,
+                report: Box::new(report),
+            }),
+        }
+    }
+
     /// Cancels and names what is left, and balances the books.
     fn close(&mut self) -> EngineReport {
         self.shard
@@ -356,3 +371,6 @@ fn random_words() -> std::io::Result<[u64; 9]> {
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests;
