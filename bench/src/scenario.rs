@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sirocco_dispatch::config::EngineConfig;
+use sirocco_loadgen::{Mix, MixError};
 
 use crate::cli::BenchArgs;
 use crate::quantity::Rate;
@@ -166,6 +167,14 @@ pub enum ScenarioError {
         /// What is wrong, with the setting.
         error: String,
     },
+    /// The mix is not understood.
+    #[error("scenario {path}: {error}")]
+    Mix {
+        /// The file, or the built-in name.
+        path: String,
+        /// What is wrong, and what is possible.
+        error: MixError,
+    },
     /// A value is out of bounds.
     #[error("scenario {path}: {key} is {value}; give {bounds}")]
     Bounds {
@@ -271,6 +280,10 @@ impl Scenario {
                 value,
                 bounds,
             }
+        })?;
+        self.mix.parse::<Mix>().map_err(|error| {
+            let path = path.to_owned();
+            ScenarioError::Mix { path, error }
         })?;
         self.engine_config().map(drop).map_err(|error| {
             let path = path.to_owned();

@@ -1,0 +1,19 @@
+//! The command `sirocco` from outside: real processes, their words, their exit codes, their signals.
+//!
+//! A target of the package `sirocco`, so that cargo builds the command for it. No figure of time is held
+//! here: a run may be invalid on this machine, but its record must be whole and its ledger must balance.
+
+mod bench;
+#[path = "../src/process.rs"]
+mod process;
+mod roles;
+
+use std::path::Path;
+use std::process::Command;
+
+/// The command, in a directory of the test.
+fn sirocco(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sirocco"));
+    command.current_dir(directory);
+    command
+}
