@@ -1,26 +1,26 @@
 //! Which Request-URIs have a SIR in flight: at most one each, as RFC 3428 8 demands.
 //!
-//! Holds a 32-bit keyed fingerprint of each Request-URI in an open-addressed table of its own, so that
+//! Holds a 64-bit keyed fingerprint of each Request-URI in an open-addressed table of its own, so that
 //! neither the index nor the transaction table is touched for the check. The table begins small and
 //! grows with what is in flight: the fewer lines it has, the more of them stay in the cache. Two URIs
-//! that share a fingerprint (2^-32 a pair) are merely sent one after the other. It does not queue what
+//! that share a fingerprint (2^-64 a pair) are merely sent one after the other. It does not queue what
 //! must wait: the shard does.
 
 use siphasher::sip::SipHasher13;
 use sirocco_index::Identity;
 use std::hash::Hasher;
 
-/// Entries of an empty table: 4 KiB.
+/// Entries of an empty table: 8 KiB.
 const ENTRIES_FIRST: usize = 1024;
 
 /// The keyed fingerprint of a Request-URI; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(u32);
+pub struct Fingerprint(u64);
 
 /// The set of Request-URIs with a SIR in flight.
 pub struct Pending {
     /// 0 = empty. Linear probing, deletion by backward shift: no tombstones to outlive their use.
-    table: Vec<u32>,
+    table: Vec<u64>,
     count: usize,
     key: [u64; 4],
 }
@@ -46,7 +46,7 @@ impl Pending {
         let device = u128::from_le_bytes(*device);
         let low = fold(identity.key ^ self.key[0], device as u64 ^ self.key[1]);
         let high = (device >> 64) as u64 ^ u64::from(identity.shape).rotate_left(40);
-        Fingerprint(((fold(high ^ self.key[2], self.key[3] | 1) ^ low) as u32).max(1))
+        Fingerprint((fold(high ^ self.key[2], self.key[3] | 1) ^ low).max(1))
     }
 
     /// Fingerprints a Request-URI that is text.
@@ -54,7 +54,7 @@ impl Pending {
     pub fn fingerprint_text(&self, octets: &[u8]) -> Fingerprint {
         let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
         hasher.write(octets);
-        Fingerprint((hasher.finish() as u32).max(1))
+        Fingerprint(hasher.finish().max(1))
     }
 
     /// Marks a Request-URI as in flight; `false` if it already is.
@@ -147,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_set(steps in proptest::collection::vec((any::<bool>(), 0..3000u32), 1..4000)) {
+        fn it_agrees_with_a_set(steps in proptest::collection::vec((any::<bool>(), 0..3000u64), 1..4000)) {
             let mut pending = Pending::new([1, 2, 3, 4]);
             let mut model = HashSet::new();
             for (insert, number) in steps {
