@@ -36,6 +36,10 @@ mod select;
 
 pub use drain::Remainder;
 
+/// Timers that the wheel has room for from the start, for each SIR of the total window: an answered SIR
+/// leaves its timer behind for T1, in which a window is turned over many times. 17 MB by default, enough
+/// for 4 million SIRs a second.
+const TIMERS_PER_WINDOW: usize = 64;
 /// Wheel ticks handled in one turn: half a second's worth, to catch up after a stall in few turns.
 const TICKS_PER_TURN_MAX: u32 = 100;
 /// Targets admitted in one turn: enough to fill a train to each of 16 next hops, few enough that
@@ -147,8 +151,9 @@ impl Shard {
             idle_ns: config.departure_us * 1_000,
             busy_ns: config.departure_busy_us.max(config.departure_us) * 1_000,
         };
+        let index_hops = index.next_hops().len();
         Self {
-            next_hops: NextHops::new(index.next_hops().len(), limits),
+            next_hops: NextHops::new(index_hops, limits),
             index,
             ledger: Ledger::default(),
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("fixed bounds"),
@@ -163,12 +168,16 @@ impl Shard {
             pending: Pending::new(keys.pending),
             deferred: HashMap::new(),
             deferred_count: 0,
-            resumed: VecDeque::new(),
+            resumed: VecDeque::with_capacity(256),
             transactions: Transactions::new(config.transactions),
             shapes: Shapes::default(),
             templates: Templates::new(sender),
-            trains: Trains::new(config.slabs as usize, config.train_segments, departure),
-            wheel: Wheel::new(now, config.window_total * 16),
+            trains: Trains::new(
+                (config.slabs as usize, index_hops),
+                config.train_segments,
+                departure,
+            ),
+            wheel: Wheel::new(now, config.window_total * TIMERS_PER_WINDOW),
             expired: Vec::with_capacity(65_536),
             addresses: Vec::with_capacity(config.train_segments),
             branch_key: BranchKey::new(keys.branch),

@@ -11,6 +11,8 @@ use sirocco_index::NEXT_HOP_DIRECT;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+/// Trains that are there from the start: 2 MiB of lists. Further ones come as they are needed, and stay.
+const STOCK_MAX: usize = 4096;
 /// The number of no train.
 pub const NO_TRAIN: u32 = u32::MAX;
 /// Octets of one train: the largest UDP payload over IPv4.
@@ -74,14 +76,26 @@ pub struct Trains {
 }
 
 impl Trains {
-    /// Builds the yard for `slabs` slabs and trains of `segments_max` SIRs.
+    /// Builds the yard for `slabs` slabs and trains of `segments_max` SIRs to `next_hops` next hops.
     #[must_use]
-    pub fn new(slabs: usize, segments_max: usize, departure: Departure) -> Self {
+    pub fn new(
+        (slabs, next_hops): (usize, usize),
+        segments_max: usize,
+        departure: Departure,
+    ) -> Self {
+        let stock = (next_hops * 2 + slabs).min(STOCK_MAX);
+        let train = || Train {
+            next_hop: 0,
+            template: 0,
+            aboard: Vec::with_capacity(segments_max),
+            serial: 0,
+            is_open: false,
+        };
         Self {
-            pool: Vec::new(),
-            free: Vec::new(),
-            opened: VecDeque::with_capacity(1024),
-            closed: VecDeque::with_capacity(1024),
+            pool: std::iter::repeat_with(train).take(stock).collect(),
+            free: (0..stock as u32).rev().collect(),
+            opened: VecDeque::with_capacity(2 * STOCK_MAX),
+            closed: VecDeque::with_capacity(STOCK_MAX),
             manifests: (0..slabs)
                 .map(|_| Vec::with_capacity(segments_max))
                 .collect(),
@@ -275,7 +289,7 @@ mod tests {
                 busy_ns: 5_000,
             };
             Self {
-                trains: Trains::new(4, segments_max, departure),
+                trains: Trains::new((4, 3), segments_max, departure),
                 hops: NextHops::new(3, LIMITS),
                 boarded: 0,
             }
