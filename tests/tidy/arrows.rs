@@ -35,6 +35,12 @@ const ENGINE_AND_LOADGEN: &[&str] = &[
 
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
+/// Whether Sirocco has a package of this name; a name in capitals stands for any.
+pub fn is_package(name: &str) -> bool {
+    let stands_for_any = name.bytes().all(|octet| octet.is_ascii_uppercase());
+    stands_for_any || ARROWS.iter().any(|(_, known, _)| *known == name)
+}
+
 /// Every dependency on a crate of Sirocco that no arrow allows.
 fn arrows(file: &File) -> Vec<Fault> {
     let Some(directory) = file.path.strip_suffix("/Cargo.toml") else {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::arrows::is_package;
 use crate::source::{File, numbered, split, top};
 use crate::{Fault, assert_caught, hold_for_each};
 
@@ -136,7 +137,7 @@ fn links_lead_somewhere(file: &File) -> Vec<Fault> {
     faults
 }
 
-/// Commands in the indented or fenced blocks of a document.
+/// Commands in the blocks and the code spans of a document.
 fn commands_exist(file: &File) -> Vec<Fault> {
     if !file.path.ends_with(".md") {
         return Vec::new();
@@ -146,15 +147,23 @@ fn commands_exist(file: &File) -> Vec<Fault> {
     for (line, text) in file.lines() {
         if text.trim_start().starts_with("```") {
             fenced = !fenced;
-        } else if fenced && let Some(what) = unknown_command(text.trim().trim_start_matches("$ ")) {
-            faults.push(Fault::new(file, line, what));
+            continue;
         }
+        let spans = text.split('`').skip(1).step_by(2);
+        let block = (fenced || text.starts_with("    ")).then(|| text.trim());
+        let commands = spans.chain(block).map(|text| text.trim_start_matches("$ "));
+        faults.extend(
+            commands
+                .filter_map(unknown_command)
+                .map(|what| Fault::new(file, line, what)),
+        );
     }
     faults
 }
 
 fn unknown_command(command: &str) -> Option<String> {
-    let mut words = command.split_whitespace();
+    let words = command.split_whitespace();
+    let mut words = words.skip_while(|word| word.contains('='));
     let program = words.next()?;
     if let Some(script) = program.strip_prefix("./") {
         let built = script.starts_with("target/");
@@ -169,26 +178,18 @@ fn unknown_command(command: &str) -> Option<String> {
     }
     let mut words = words.skip_while(|word| word.starts_with('+'));
     let verb = words.next()?;
-    let aliases = std::fs::read_to_string(top().join(".cargo/config.toml")).unwrap_or_default();
-    let is_alias = aliases.lines().any(|line| {
-        line.split('=')
-            .next()
-            .is_some_and(|name| name.trim() == verb)
-    });
-    if !CARGO.contains(&verb) && !is_alias {
-        return Some(format!(
-            "cargo has no command {verb}; correct it or add an alias to .cargo/config.toml"
-        ));
+    if !CARGO.contains(&verb) {
+        return Some(format!("cargo has no command {verb}; correct it"));
     }
-    let packages = words
-        .clone()
-        .any(|word| word == "--example" || word == "-p" || word == "--package");
+    let mut own = words.clone().take_while(|word| *word != "--");
+    let package = own.find(|word| *word == "-p").and_then(|_| own.next());
+    if let Some(package) = package {
+        return (!is_package(package))
+            .then(|| format!("there is no package {package}; correct it"));
+    }
+    let is_command = verb == "run" && !words.clone().any(|word| word == "--example");
     let role = words.skip_while(|word| *word != "--").nth(1)?;
-    if verb == "run" && !packages {
-        unknown_role(role)
-    } else {
-        None
-    }
+    is_command.then(|| unknown_role(role)).flatten()
 }
 
 /// Roles are the variants of one enum of the command line.
@@ -253,7 +254,13 @@ fn links_between_documents_lead_somewhere() {
 #[test]
 fn commands_in_documents_exist() {
     hold_for_each(commands_exist);
+    let readme = std::fs::read_to_string(top().join("README.md")).expect("a README");
+    for command in ["cargo run --release -- bench", "./test"] {
+        let shown = readme.lines().any(|line| line.trim() == command);
+        assert!(shown, "README.md has to show {command}");
+    }
     let text = "cargo nothing\n```\ncargo run --release -- bench --quiet\ncargo run -- dance\n./no-script\n\
-        cargo frobnicate\nsirocco ceiling\nsirocco fly\nls\n```\n";
-    assert_caught(commands_exist, "README.md", text, &[4, 5, 6, 8]);
+        cargo frobnicate\nsirocco ceiling\nsirocco fly\nls\n```\n    cargo test -p nobody\n\
+        `sirocco fly` and `cargo test`\nA=1 cargo bad\n";
+    assert_caught(commands_exist, "README.md", text, &[4, 5, 6, 8, 11, 12]);
 }
