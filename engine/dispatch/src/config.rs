@@ -16,8 +16,8 @@ pub const TRAIN_SEGMENTS_MAX: usize = 128;
 /// Open transactions a worker can be given room for: 1 GiB of slots.
 pub const TRANSACTIONS_MAX: usize = 1 << 24;
 
-/// Longest wait for a train, in microseconds: a first transmission must not look like a late one.
-const DEPARTURE_US_MAX: u64 = 400_000;
+/// Longest wait for a train, in microseconds: far beyond use, so that a slip of units is noticed.
+const DEPARTURE_US_MAX: u64 = 10_000_000;
 /// Longest drain, in milliseconds: one hour, a Retry-After that is honoured.
 const DRAIN_MS_MAX: u64 = 3_600_000;
 
@@ -247,14 +247,14 @@ impl EngineConfig {
                 self.departure_us,
                 0,
                 DEPARTURE_US_MAX,
-                "0 to 400000: below T1",
+                "0 to 10000000, ten seconds",
             ),
             (
                 "departure-busy-us",
                 self.departure_busy_us,
                 0,
                 DEPARTURE_US_MAX,
-                "0 to 400000: below T1",
+                "0 to 10000000, ten seconds",
             ),
             (
                 "retries-max",
