@@ -195,7 +195,7 @@ impl Kept {
         self.octets.clear();
         let text = index.device_id_text(device);
         if device.has_text_id() && device.kind() == DeviceKind::Gruu {
-            // RFC 5627 4.4: a request to a GRUU has it as its Request-URI, whole.
+            // RFC 5627 4.5: a request to a GRUU has it as its Request-URI, whole.
             let uri = SipUri::parse(text).filter(|uri| uri.headers().next().is_none());
             uri.and_then(|uri| uri.gruu()).ok_or(Cause::Unroutable)?;
             self.octets.extend_from_slice(text);

@@ -201,12 +201,17 @@ impl Outlet {
     }
 }
 
-/// Whether a refused send ends its transactions; want of memory is a loss that Timer E repairs.
+/// Whether a refused send ends its transactions (RFC 3261 17.1.4).
+///
+/// Only what will be refused again does: a route that flaps, a packet filter whose table is full and want
+/// of memory are losses that Timer E repairs. Of a slab with many targets, one that cannot be sent to
+/// must not end the others.
 fn is_fatal(sent: &Sent) -> bool {
-    !matches!(
+    let lasting = matches!(
         sent.result,
-        Ok(_) | Err(SendError::NoMemory(_) | SendError::Refused)
-    )
+        Err(SendError::TooLarge | SendError::Invalid(_))
+    );
+    lasting && sent.failed == sent.operations
 }
 
 fn port_config(config: &EngineConfig) -> PortConfig {

@@ -12,6 +12,8 @@ use crate::branch::Handle;
 pub const TICK_NS: u64 = 5_000_000;
 /// Ticks of the ring: 40.96 s, beyond 64*T1 = 32 s, the longest timer of RFC 3261 table 4 armed here.
 const TICKS: usize = 8192;
+/// Ticks that the wheel may be behind before it catches up in one go: half its ring.
+const STANDSTILL_TICKS: u64 = TICKS as u64 / 2;
 /// The longest time ahead that can be armed, in nanoseconds.
 pub const AHEAD_MAX_NS: u64 = (TICKS as u64 - 2) * TICK_NS;
 /// Entries in one chunk: 512 bytes with its link, so that a sparse ring stays small.
@@ -90,8 +92,15 @@ impl Wheel {
     }
 
     /// Moves every entry that is due at `now` to `expired`, at most `ticks_max` ticks' worth.
+    ///
+    /// After a standstill of more than half the ring it catches up at once: what is armed next has to
+    /// find its tick within the horizon.
     pub fn expire(&mut self, now: u64, ticks_max: u32, expired: &mut Vec<Handle>) {
         let last = now / TICK_NS;
+        let ticks_max = match last.saturating_sub(self.tick) {
+            0..STANDSTILL_TICKS => ticks_max,
+            _ => u32::MAX,
+        };
         let mut ticks = 0;
         while self.tick <= last && ticks < ticks_max {
             let bucket = self.tick as usize % TICKS;
@@ -187,6 +196,33 @@ mod tests {
                 }
             }
             prop_assert_eq!(wheel.armed(), 0);
+        }
+    }
+
+    #[test]
+    fn a_standstill_of_any_length_leaves_room_to_arm() {
+        for standstill_s in [1, 30, 41, 100, 100_000] {
+            let mut wheel = Wheel::new(0, 16);
+            wheel.arm(
+                500_000_000,
+                Handle {
+                    slot: 1,
+                    generation: 0,
+                },
+            );
+            let now = standstill_s * 1_000_000_000;
+            let mut expired = Vec::new();
+            wheel.expire(now, 100, &mut expired);
+            wheel.arm(
+                now + 20_000_000_000,
+                Handle {
+                    slot: 2,
+                    generation: 0,
+                },
+            );
+            wheel.expire(now + 20_000_000_000, u32::MAX, &mut expired);
+            let slots: Vec<_> = expired.iter().map(|handle| handle.slot).collect();
+            assert_eq!(slots, [1, 2], "after {standstill_s} s");
         }
     }
 

@@ -130,7 +130,7 @@ const ADDRESSED: &[(&str, &str)] = &[
         "ni:///sha-256;f4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk",
         "sip:alice@ims.example;gr=ni:///sha-256%3Bf4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk",
     ),
-    // RFC 5627 4.4: a GRUU is the Request-URI, whole.
+    // RFC 5627 4.5: a GRUU is the Request-URI, whole.
     (
         "sip:tgruu.7hs==jd7@ims.example;gr",
         "sip:tgruu.7hs==jd7@ims.example;gr",
