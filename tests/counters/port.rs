@@ -20,8 +20,8 @@ fn trains_of_64_pay_one_system_call_for_many_sirs() {
         window_total: 4_096,
         window_per_next_hop: 4_096,
         // Trains leave when they are full: how fast the machine is does not matter then.
-        departure_us: 1_000_000,
-        departure_busy_us: 1_000_000,
+        departure_us: 400_000,
+        departure_busy_us: 400_000,
         train_segments: 64,
         idle: Idle::Wait,
         socket_buffer_bytes: 8 << 20,
