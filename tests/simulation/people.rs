@@ -86,7 +86,7 @@ impl People {
             let aor = match random.below(12) {
                 _ if is_plain => format!("sip:+86138{number:08}@ims.example"),
                 0 => format!("sip:user-{number}.{}@ims.example", random.below(100)),
-                1 => format!("tel:+49{number:09}"),
+                1 => format!("sip:+49{number:09}@carrier.example"),
                 2 => format!(
                     "sip:{number}@{}.example",
                     ["east", "west"][number as usize % 2]

@@ -110,7 +110,7 @@ impl KeptTexts {
     /// Keeps what a target needs and returns the key and shape that stand for it.
     ///
     /// # Errors
-    /// The cause why no SIR can be made: an IMEI without namespace, a GRUU that is no Request-URI.
+    /// The cause why no SIR can be made: an IMEI without namespace, a user or GRUU that is no Request-URI.
     pub fn keep(
         &mut self,
         (index, pending): (&Index, &Pending),
@@ -194,13 +194,22 @@ impl Kept {
     ) -> Result<(), Cause> {
         self.octets.clear();
         let text = index.device_id_text(device);
+        // RFC 3261 8.1.2, 26.2.2: what a SIPS URI names is reached over TLS only.
+        if aor.prefix.starts_with(b"sips:") {
+            return Err(Cause::Unroutable);
+        }
         if device.has_text_id() && device.kind() == DeviceKind::Gruu {
             // RFC 5627 4.5: a request to a GRUU has it as its Request-URI, whole.
-            let uri = SipUri::parse(text).filter(|uri| uri.headers().next().is_none());
+            let uri = SipUri::parse(text);
+            let uri = uri.filter(|uri| !uri.secure && uri.headers().next().is_none());
             uri.and_then(|uri| uri.gruu()).ok_or(Cause::Unroutable)?;
             self.octets.extend_from_slice(text);
             self.aor_len = text.len();
             return Ok(());
+        }
+        // RFC 5627 3.1: a GRUU is a SIP URI, so that a `tel` URI takes no `gr`.
+        if !aor.prefix.starts_with(b"sip:") {
+            return Err(Cause::Unroutable);
         }
         for part in [aor.prefix, aor.user, aor.suffix] {
             self.octets.extend_from_slice(part);

@@ -27,7 +27,8 @@ pub enum Cause {
     NextHopClosed,
     /// Its next hop answers nothing and has no room to wait.
     NextHopStalled,
-    /// Its device identity is a GRUU that cannot stand as Request-URI (RFC 3261 19.1.1).
+    /// Its user is a `tel` or SIPS URI, or its device a GRUU that cannot stand as Request-URI over UDP
+    /// (RFC 3261 8.1.2, 19.1.1).
     Unroutable,
     /// Its device is named by an IMEI and there is no namespace to obfuscate it (RFC 7255 7).
     ImeiNamespace,

@@ -168,6 +168,10 @@ impl Shard {
         }
         let mut digits = [0; 16];
         let text = self.index.unpack(candidate.identity, &mut digits);
+        // RFC 5627 3.1: a GRUU is a SIP URI; RFC 3261 26.2.2: a SIPS URI does not go over UDP.
+        if !text.prefix.starts_with(b"sip:") {
+            return Err(Cause::Unroutable);
+        }
         let found = self
             .templates
             .find(set, aor_len(&text), device_len(&device));

@@ -184,6 +184,28 @@ fn every_kind_of_device_gets_its_own_request_uri() {
 }
 
 #[test]
+fn tel_and_sips_users_and_sips_gruus_are_unroutable() {
+    let gruu = "sips:alice@ims.example;gr=kjh29x97us97d";
+    for (aor, device) in [
+        ("tel:+493012345", UUID),
+        ("tel:+493012345", "urn:example:a"),
+        ("sips:+493012345@ims.example", UUID),
+        ("sips:alice@ims.example", UUID),
+        ("sips:alice@ims.example", "sip:alice@ims.example;gr=x"),
+        ("sip:alice@ims.example", gruu),
+    ] {
+        let mut rig = Rig::new(
+            &EngineConfig::default(),
+            &[line(aor, device, "127.0.0.1:1")],
+        );
+        rig.accept(to(aor));
+        assert!(rig.run_for(MS).is_empty(), "{aor} {device}");
+        assert_eq!(rig.causes(), [("unroutable".to_owned(), 1)], "{aor}");
+        assert!(rig.shard.is_idle() && rig.shard.kept.is_empty(), "{aor}");
+    }
+}
+
+#[test]
 fn what_cannot_be_named_on_the_wire_fails_by_its_cause() {
     let aor = "sip:+493012345@ims.example";
     let long = format!("urn:example:{}", "a;".repeat(110));
