@@ -18,7 +18,9 @@ const PSEUDO_ESN: u8 = 0x80;
 pub fn obfuscate_imei(text: &[u8], namespace: &[u8; 16]) -> Option<PackedDevice> {
     let device = DeviceIdentity::parse(text).filter(|device| device.kind == DeviceKind::Imei)?;
     let packed = PackedDevice::pack(device.text)?;
-    let number = imei::Imei::unpack(&packed.bytes).number();
+    let mut number = imei::Imei::unpack(&packed.bytes).number();
+    // RFC 7254 4.2.3: the spare digit is 0 on the wire, whatever check digit a data base keeps there.
+    number[16] = b'0';
     let mut hash = sha1_smol::Sha1::new();
     hash.update(namespace);
     hash.update(b"urn:gsma:imei:");
@@ -70,6 +72,8 @@ mod tests {
         assert_eq!(text(plain), "urn:uuid:bd3c1181-12e1-5530-b3d7-d44cb7c9e268");
         let updated = obfuscate_imei(b"urn:gsma:imei:90420156-025763-0;svn=42", namespace);
         assert_eq!(updated, Some(plain));
+        let checked = obfuscate_imei(b"urn:gsma:imei:90420156-025763-7", namespace);
+        assert_eq!(checked, Some(plain), "a check digit is not hashed");
         let elsewhere = obfuscate_imei(b"urn:gsma:imei:90420156-025763-0", &[7; 16]);
         assert_ne!(elsewhere, Some(plain));
         assert_eq!(
