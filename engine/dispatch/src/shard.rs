@@ -1,7 +1,7 @@
 //! The shard: all that one worker owns, and what happens to it.
 //!
 //! `(now, octets) -> outbox`: it is told the time, handed what arrived, and puts what is to be sent into
-//! an [`Outbox`]. No socket, no clock, no thread: the worker drives it over io_uring, the simulation over
+//! an [`Outbox`](crate::train::Outbox). No socket, no clock, no thread: the worker drives it over io_uring, the simulation over
 //! a seeded network, with the same code. The way of a SIR through it: `select` (orders to targets),
 //! `admit` (window, one pending SIR a URI), `depart` (render, send), `answer` or `fire` (its end).
 

@@ -2,7 +2,7 @@
 //! framed stream message, made in one pass that notes where the wanted header fields lie.
 //!
 //! It checks structure only: start line, line ends, names, Content-Length. Whether a receiver
-//! should act on the message is [`super::screen`]'s question. Header values stay as received and
+//! should act on the message is [`super::screen()`]'s question. Header values stay as received and
 //! are read when asked for.
 
 use memchr::{memchr, memrchr};
