@@ -99,6 +99,9 @@ fn compares_by_the_rules_of_the_kind() {
     // RFC 5627 3.1: the GRUU names the instance that its gr parameter names.
     assert!(same(UUID, &format!("sip:callee@example.com;gr={UUID}")));
     assert!(!same("sip:a@h;gr=x1", "sip:a@h;gr=x2"));
+    // As URIs these are equivalent (RFC 5627 3.1), as devices they are not.
+    assert!(!same("sip:a@h;gr=x1", "sip:a@h"));
+    assert!(!same("sip:a@h;gr", "sip:a@h;gr=x1"));
     assert!(same("sip:tgruu.7h@h;gr", "sip:tgruu.7h@H;gr"));
     assert!(!same("sip:tgruu.7h@h;gr", "sip:tgruu.7H@h;gr"));
     // RFC 7254 3: vers=0 counts as absent; svn does not.

@@ -197,8 +197,8 @@ impl<'a> SipUri<'a> {
 
     /// Compares two URIs by RFC 3261 19.1.4.
     ///
-    /// `gr` values compare without case, as all URI components but userinfo do: RFC 5627 states
-    /// no exception.
+    /// RFC 5627 3.1: a public GRUU is equivalent to its AOR, for `gr` in one of them only does not
+    /// count. In both, its values compare without case, as all URI components but userinfo do.
     #[must_use]
     pub fn equivalent(&self, other: &SipUri<'_>) -> bool {
         self.secure == other.secure
@@ -210,10 +210,10 @@ impl<'a> SipUri<'a> {
             && self.headers_agree(other)
     }
 
-    /// RFC 3261 19.1.4: parameters in both must match; user, ttl, method, maddr, transport and gr
-    /// must not stand in one only.
+    /// RFC 3261 19.1.4: parameters in both must match; user, ttl, method, maddr and transport must
+    /// not stand in one only.
     fn params_agree(&self, other: &SipUri<'_>) -> bool {
-        const DECISIVE: [&[u8]; 6] = [b"user", b"ttl", b"method", b"maddr", b"transport", b"gr"];
+        const DECISIVE: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
         let matched = |(name, value): (&[u8], Option<&[u8]>), side: &SipUri<'_>| {
             let mut found = side
                 .params()
