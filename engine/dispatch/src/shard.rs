@@ -1,9 +1,10 @@
 //! The shard: all that one worker owns, and what happens to it.
 //!
 //! `(now, octets) -> outbox`: it is told the time, handed what arrived, and puts what is to be sent into
-//! an [`Outbox`](crate::train::Outbox). No socket, no clock, no thread: the worker drives it over io_uring, the simulation over
-//! a seeded network, with the same code. The way of a SIR through it: `select` (orders to targets),
-//! `admit` (window, one pending SIR a URI), `depart` (render, send), `answer` or `fire` (its end).
+//! an [`Outbox`](crate::train::Outbox). No socket, no clock, no thread: the worker drives it over
+//! io_uring, the simulation over a seeded network, with the same code. The way of a SIR through it:
+//! `select` (orders to targets), `admit` (window, one pending SIR a URI), `depart` (render, send),
+//! `answer` or `fire` (its end).
 
 use crate::branch::{BranchKey, Handle};
 use crate::config::EngineConfig;
@@ -25,7 +26,7 @@ use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
 use sirocco_wire::sip::template::DevicePosition;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 mod admit;
@@ -127,6 +128,8 @@ pub struct Shard {
     swept_ns: u64,
     /// The last turn had much to do: trains may wait longer to fill.
     busy: bool,
+    /// Who sent the answers that are being read.
+    peer: IpAddr,
     /// Answers counted at the end of the last selection.
     answered_before: u64,
 }
@@ -192,6 +195,7 @@ impl Shard {
             behind: 0,
             swept_ns: now,
             busy: false,
+            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             answered_before: 0,
         }
     }
