@@ -9,7 +9,9 @@ use memchr::{memchr, memrchr};
 
 use super::header::{HeaderName, SLOT_COUNT};
 use super::line::{Line, line_len};
-use super::token::{address_params, decimal, is_token, is_white, leading_decimal, trim};
+use super::token::{
+    address_params, decimal, find_unquoted, is_token, is_white, leading_decimal, trim,
+};
 use super::via::Via;
 
 /// Most header fields accepted in one message: far above real traffic (the longest message of
@@ -418,6 +420,13 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn top_via(&self) -> Option<Via<'a>> {
         Via::parse(self.header(HeaderName::Via)?)
+    }
+
+    /// Tells whether there is more than one Via value, in further header fields or behind a comma.
+    #[must_use]
+    pub fn has_several_vias(&self) -> bool {
+        let is_list = |list: &[u8]| find_unquoted(list, b',', b',') < list.len();
+        self.repeats(HeaderName::Via) || self.header(HeaderName::Via).is_some_and(is_list)
     }
 
     /// Reads CSeq; `None` when absent, malformed or above [`CSEQ_MAX`].

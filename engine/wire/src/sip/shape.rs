@@ -7,7 +7,6 @@
 //! same status, the same top Via but for the branch, and the same CSeq. Whatever does not match goes to
 //! the parser. Used by the engine's answer path.
 
-use super::header::HeaderName;
 use super::message::Message;
 
 /// Longest response that is learnt, in octets.
@@ -33,7 +32,7 @@ impl ResponseShape {
     #[must_use]
     pub fn learn(message: &Message<'_>) -> Option<ResponseShape> {
         let datagram = message.datagram();
-        if datagram.len() > SHAPE_BYTES_MAX || message.repeats(HeaderName::Via) {
+        if datagram.len() > SHAPE_BYTES_MAX || message.has_several_vias() {
             return None;
         }
         let branch = span_in(datagram, message.top_via()?.branch?)?;
@@ -124,7 +123,7 @@ mod tests {
             message.top_via()?.branch?.to_vec(),
             cseq.number,
             cseq.method.name().to_vec(),
-            message.repeats(HeaderName::Via),
+            message.has_several_vias(),
         ))
     }
 
@@ -164,6 +163,10 @@ mod tests {
         let text = String::from_utf8(RESPONSE.to_vec()).expect("text");
         let forked = text.replace("\r\nFrom", "\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom");
         assert!(ResponseShape::learn(&Message::parse(forked.as_bytes()).expect("SIP")).is_none());
+        let listed = text.replace("\r\nFrom", ", SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom");
+        assert!(ResponseShape::learn(&Message::parse(listed.as_bytes()).expect("SIP")).is_none());
+        let quoted = text.replace("\r\nFrom", ";x=\"a,b\"\r\nFrom");
+        assert!(ResponseShape::learn(&Message::parse(quoted.as_bytes()).expect("SIP")).is_some());
     }
 
     proptest! {
