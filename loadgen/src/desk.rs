@@ -151,25 +151,31 @@ impl Desk {
             tally.drop_for(cause);
             return Step::Done;
         }
-        let source = Source::Parsed(&message);
         if let Some(code) = refusal {
-            return self.refuse(source, code, train);
+            return self.refuse(&message, code, train);
         }
         if message.method() != Some(Method::Message) {
-            return self.refuse(source, 405, train);
+            return self.refuse(&message, 405, train);
         }
-        match self.answer(visit, source, keys_of(&message), train) {
+        match self.answer(visit, Source::Parsed(&message), keys_of(&message), train) {
             Step::Done => Step::Learn,
             other => other,
         }
     }
 
     /// Answers a request that is not accepted with `code`.
-    pub(crate) fn refuse(&mut self, source: Source<'_>, code: u16, train: &mut Train<'_>) -> Step {
-        let script = self
-            .refusals
-            .entry(code)
-            .or_insert_with(|| Script::refusal(code));
+    pub(crate) fn refuse(
+        &mut self,
+        message: &Message<'_>,
+        code: u16,
+        train: &mut Train<'_>,
+    ) -> Step {
+        let source = Source::Parsed(message);
+        let unsupported = (code == 420).then(|| Script::unsupported(message));
+        let script = unsupported.as_ref().unwrap_or_else(|| {
+            let known = self.refusals.entry(code);
+            known.or_insert_with(|| Script::refusal(code))
+        });
         let needed = source.copied_bytes_max() + script.literal_bytes();
         let width = if train.lone {
             needed

@@ -1,18 +1,18 @@
 //! The literal parts of a class's answers, compiled once: status line, Retry-After, Server, end.
 //!
 //! An answer is `head`, the fields copied from the request, `middle`, padding, [`END`]. The padding is
-//! white space behind the Server value, which RFC 3261 25.1 allows before the line's end; it brings
+//! white space behind the colon of Server, which RFC 3261 25.1 (HCOLON) allows there; it brings
 //! answers of different statuses to one length, so that they ride in one train.
 //! Called by `population`; what the fields of the request are is `mould`'s and the wire crate's matter.
 
-use sirocco_wire::sip::Status;
+use sirocco_wire::sip::{HeaderName, Message, Status};
 
 use crate::mix::{Behaviour, Mix};
 
 /// The value of the Server header in every answer.
 pub(crate) const SERVER: &[u8] = b"sirocco-loadgen";
-/// What every answer ends with; the padding stands before it.
-pub(crate) const END: &[u8] = b"\r\nContent-Length: 0\r\n\r\n";
+/// What every answer ends with, [`SERVER`] first; the padding stands before it.
+pub(crate) const END: &[u8] = b" sirocco-loadgen\r\nContent-Length: 0\r\n\r\n";
 /// Characters of a To tag; 8 hex digits hold the 32 bits RFC 3261 19.3 asks for.
 pub(crate) const TAG_BYTES: usize = 8;
 
@@ -23,11 +23,11 @@ pub(crate) struct Script {
     pub(crate) behaviour: Behaviour,
     /// The status of its answers; of a garbage answer the one it pretends to have.
     pub(crate) status: Status,
-    /// One more header field, Retry-After or Allow.
+    /// One more header field: Retry-After, Allow, Accept or Unsupported.
     pub(crate) field: Option<(&'static [u8], Vec<u8>)>,
     /// The status line with its line end.
     pub(crate) head: Vec<u8>,
-    /// That field and Server, up to the padding.
+    /// That field and the name of Server, up to the padding.
     pub(crate) middle: Vec<u8>,
 }
 
@@ -51,9 +51,31 @@ impl Script {
             status: code,
             retry_after_s: None,
         };
-        // RFC 3261 21.4.6: a 405 response lists the methods that are allowed.
-        let allow = (code == 405).then(|| (&b"Allow"[..], b"MESSAGE".to_vec()));
-        Script::assemble(behaviour, Status::of(code), allow)
+        let field: Option<(&'static [u8], Vec<u8>)> = match code {
+            // RFC 3261 21.4.6: a 405 response lists the methods that are allowed.
+            405 => Some((b"Allow", b"MESSAGE".to_vec())),
+            // RFC 3261 8.2.3: a 415 response lists the bodies that are understood.
+            415 => Some((b"Accept", b"application/vnd.wap.sia".to_vec())),
+            _ => None,
+        };
+        Script::assemble(behaviour, Status::of(code), field)
+    }
+
+    /// Compiles the refusal of a request for what it requires (RFC 3261 8.2.2.3): none is supported.
+    pub(crate) fn unsupported(message: &Message<'_>) -> Script {
+        let values: Vec<&[u8]> = message.values(HeaderName::Require).collect();
+        let mut tags = values.join(&b", "[..]);
+        // A folded value becomes one line.
+        for octet in &mut tags {
+            if matches!(octet, b'\r' | b'\n') {
+                *octet = b' ';
+            }
+        }
+        let behaviour = Behaviour::Answer {
+            status: 420,
+            retry_after_s: None,
+        };
+        Script::assemble(behaviour, Status::of(420), Some((b"Unsupported", tags)))
     }
 
     fn assemble(
@@ -66,8 +88,7 @@ impl Script {
         if let Some((name, value)) = &field {
             middle.extend_from_slice(&[name, &b": "[..], value, b"\r\n"].concat());
         }
-        middle.extend_from_slice(b"Server: ");
-        middle.extend_from_slice(SERVER);
+        middle.extend_from_slice(b"Server:");
         Script {
             behaviour,
             status,
@@ -128,7 +149,7 @@ mod tests {
         };
         let script = Script::compile(behaviour);
         assert_eq!(script.head, b"SIP/2.0 503 Service Unavailable\r\n");
-        assert_eq!(script.middle, b"Retry-After: 7\r\nServer: sirocco-loadgen");
+        assert_eq!(script.middle, b"Retry-After: 7\r\nServer:");
         let mut garbage = Script::compile(Behaviour::Garbage).head;
         garble(&mut garbage);
         assert_eq!(garbage, b"SIP/2.0 2OO OK\r\n");

@@ -34,8 +34,11 @@ fn another_population(mix: &str) -> Population {
 fn unpadded(answers: &[Vec<u8>]) -> Vec<String> {
     let text = |answer: &Vec<u8>| {
         let text = String::from_utf8_lossy(answer).into_owned();
-        let (before, end) = text.split_once("Server: sirocco-loadgen").unwrap();
-        format!("{before}{}", end.trim_start_matches(' '))
+        let (before, end) = text.split_once("Server:").unwrap();
+        let end = end.trim_start_matches(' ');
+        // RFC 3261 25.1: nothing may stand between the value and the line's end.
+        assert!(end.starts_with("sirocco-loadgen\r\n"), "{text}");
+        format!("{before}{end}")
     };
     answers.iter().map(text).collect()
 }
@@ -375,17 +378,30 @@ fn faulty_requests_and_other_methods_are_refused() {
             text.replace("application/vnd.wap.sia", "application/vnd.unknown"),
             Some(415),
         ),
+        (
+            text.replace("CSeq:", "Require: 100rel,\r\n x\r\nRequire: y\r\nCSeq:"),
+            Some(420),
+        ),
     ];
     for (request, expected) in &cases {
         let bytes = request.as_bytes();
         let trains = answer_all(&mut population, 0, &arrival(bytes, bytes.len()));
         let code = trains.first().map(|answers| status(&answers[0]));
         assert_eq!(code, *expected, "{request}");
+        let field = match code {
+            Some(405) => "\r\nAllow: MESSAGE\r\n",
+            Some(415) => "\r\nAccept: application/vnd.wap.sia\r\n",
+            Some(420) => "\r\nUnsupported: 100rel,   x, y\r\n",
+            _ => "",
+        };
+        let answer = trains.first().map(|answers| answers[0].clone());
+        let answer = String::from_utf8(answer.unwrap_or_default()).unwrap();
+        assert!(answer.contains(field), "{answer}");
     }
     let tally = population.tally();
     assert_eq!(
         tally.refused,
-        BTreeMap::from([(400, 1), (405, 1), (415, 1), (505, 1)])
+        BTreeMap::from([(400, 1), (405, 1), (415, 1), (420, 1), (505, 1)])
     );
     assert_eq!(tally.totals().sirs, 0);
 }
