@@ -292,9 +292,10 @@ impl OrderRequest {
                 .fault("mode fan-out reaches all devices; leave select out or use targeted");
         }
         let application = self.application.as_deref().unwrap_or("push.sia").as_bytes();
-        let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_:+".contains(octet);
+        // RFC 3840 9: a tag-value is of the octets of token-nobang, which a colon is not.
+        let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_+".contains(octet);
         if application.is_empty() || application.len() > 64 || !application.iter().all(plain) {
-            return self.fault("application is 1 to 64 letters, digits or . - _ : +");
+            return self.fault("application is 1 to 64 letters, digits or . - _ +");
         }
         Ok(())
     }
@@ -353,5 +354,24 @@ impl OrderRequest {
             ));
         }
         std::fs::read(path).map(Audience::List).map_err(cannot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_is_a_token_that_accept_contact_can_carry() {
+        let read = |application: &str| {
+            Order::read(&format!(
+                r#"{{"order":"o","to":{{"everybody":true}},"application":"{application}"}}"#
+            ))
+        };
+        assert_eq!(read("push.sia").expect("a token").application, "push.sia");
+        for wrong in ["x:y", "", "a;b", "a\\\"b"] {
+            let fault = read(wrong).expect_err(wrong).to_string();
+            assert!(fault.contains("application is 1 to 64"), "{fault}");
+        }
     }
 }
