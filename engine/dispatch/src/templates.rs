@@ -7,11 +7,14 @@
 use sirocco_index::{Device, IdentityText};
 use sirocco_wire::identity::PackedDevice;
 use sirocco_wire::sip::template::{DevicePosition, LengthClass, SirSpec, Template};
+use sirocco_wire::sip::uri::split_host_port;
 
 /// Contents whose templates are kept at the same time.
 pub const SETS_MAX: usize = 1024;
 /// Templates of all sets together; a population has a handful of length classes.
 pub const TEMPLATES_MAX: usize = 16_384;
+/// RFC 3261 18.1.1: the port of a sent-by that names none.
+const SIP_PORT: u16 = 5060;
 
 /// What all SIRs of one engine have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +126,15 @@ impl Templates {
         known
             .map(|(_, number)| *number)
             .or_else(|| self.compile(set, class))
+    }
+
+    /// Whether the sent-by of a Via is the one that all SIRs of this shard have.
+    #[must_use]
+    pub fn is_sent_by(&self, sent_by: &[u8]) -> bool {
+        let (host, port) = split_host_port(sent_by);
+        let (own_host, own_port) = split_host_port(self.sender.sent_by.as_bytes());
+        host.eq_ignore_ascii_case(own_host)
+            && port.unwrap_or(SIP_PORT) == own_port.unwrap_or(SIP_PORT)
     }
 
     /// A compiled template by its number.

@@ -6,7 +6,6 @@ use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
 use crate::transaction::State;
 use sirocco_index::NEXT_HOP_DIRECT;
-use sirocco_wire::sip::header::HeaderName;
 use sirocco_wire::sip::message::{Message, Method};
 
 impl Shard {
@@ -54,13 +53,16 @@ impl Shard {
     /// RFC 3261 17.1.3: the branch of the top Via and the method of CSeq name the transaction.
     fn match_message(&mut self, message: &Message<'_>) -> Option<Handle> {
         let stray = &mut self.ledger.stray;
-        let branch = message.top_via().and_then(|via| via.branch);
-        let (Some(branch), Some(cseq)) = (branch, message.cseq()) else {
+        let via = message
+            .top_via()
+            .and_then(|via| Some((via.sent_by, via.branch?)));
+        let (Some((sent_by, branch)), Some(cseq)) = (via, message.cseq()) else {
             stray.malformed += 1;
             return None;
         };
         // RFC 3261 8.1.3.3: a response with more than one Via was not meant for this sender.
-        if message.repeats(HeaderName::Via) {
+        // RFC 3261 18.1.2: nor was one whose sent-by is not what this sender wrote.
+        if message.has_several_vias() || !self.templates.is_sent_by(sent_by) {
             stray.foreign += 1;
             return None;
         }

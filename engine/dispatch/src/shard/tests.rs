@@ -560,6 +560,12 @@ fn answers_that_close_nothing_are_told_apart() {
             "From:",
             "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\nFrom:",
         ),
+        text.replace(
+            "\r\nFrom:",
+            ", SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\nFrom:",
+        ),
+        text.replace("UDP 127.0.0.1:5070", "UDP 127.0.0.1:5071"),
+        text.replace("UDP 127.0.0.1:5070", "UDP 127.0.0.1"),
         "MESSAGE sip:a@h SIP/2.0\r\n\r\n".to_owned(),
         "nonsense".to_owned(),
     ] {
@@ -573,7 +579,7 @@ fn answers_that_close_nothing_are_told_apart() {
         (stray.provisional, stray.late, stray.other_method),
         (1, 1, 1)
     );
-    assert!(stray.forged >= 1 && stray.foreign >= 2, "{stray:?}");
+    assert!(stray.forged >= 1 && stray.foreign >= 5, "{stray:?}");
     assert!(stray.malformed + stray.requests >= 2, "{stray:?}");
     assert_eq!(
         (rig.shard.ledger.stored, rig.shard.ledger.sirs_answered),
