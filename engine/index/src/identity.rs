@@ -57,6 +57,15 @@ pub enum AorError {
     /// White space, control or other octets that no URI has.
     #[error("user identity has an octet that no URI has")]
     Octet,
+    /// RFC 3261 25.1: not of the characters of a user, or an escape that is none.
+    #[error("user part has a character that must be escaped, or a password: write %HH")]
+    User,
+    /// RFC 3261 25.1: not a host with perhaps a port.
+    #[error("behind @ stands a host with perhaps a port, without parameters or headers")]
+    Host,
+    /// RFC 3966 3: not a number with perhaps parameters.
+    #[error("tel: is followed by + and digits, and perhaps by parameters")]
+    Number,
     /// Longer than [`AOR_MAX`].
     #[error("user identity is longer than 255 octets")]
     Length,
@@ -223,7 +232,69 @@ pub(crate) fn canonical(
         at += taken;
     }
     // Unescaping may have made a number, or moved the parts.
-    Ok((length, split(&out[..length])?))
+    let parts = split(&out[..length])?;
+    check(&out[..length], &parts)?;
+    Ok((length, parts))
+}
+
+/// Checks the parts of a canonical AOR against the grammar of their scheme.
+fn check(text: &[u8], parts: &AorParts) -> Result<(), AorError> {
+    let (head, rest) = text.split_at(parts.user_end);
+    let user = &head[parts.prefix..];
+    if text.starts_with(b"tel:") {
+        let is_number = |octet: &u8| octet.is_ascii_hexdigit() || b"+-.()*#".contains(octet);
+        let fits = user.iter().all(is_number) && is_of(rest, b"-_.!~*'()[]/:&+$;=");
+        return if fits { Ok(()) } else { Err(AorError::Number) };
+    }
+    if !is_of(user, b"-_.!~*'()&=+$,;?/") {
+        return Err(AorError::User);
+    }
+    if is_host_port(&rest[1..]) {
+        Ok(())
+    } else {
+        Err(AorError::Host)
+    }
+}
+
+/// Whether there are only letters, digits, complete escapes and the octets of `extra`.
+fn is_of(text: &[u8], extra: &[u8]) -> bool {
+    let mut rest = text;
+    while let [octet, after @ ..] = rest {
+        rest = match after {
+            [high, low, after @ ..]
+                if *octet == b'%' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                after
+            }
+            _ if octet.is_ascii_alphanumeric() || extra.contains(octet) => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// RFC 3261 25.1, hostport: a name or IPv4 address, or an IPv6 reference, and perhaps a port.
+fn is_host_port(text: &[u8]) -> bool {
+    let (host, port) = match memchr::memchr(b']', text) {
+        Some(end) => text.split_at(end + 1),
+        None => text.split_at(memchr::memchr(b':', text).unwrap_or(text.len())),
+    };
+    let is_known = match host {
+        [b'[', address @ .., b']'] => str::from_utf8(address)
+            .is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        name => {
+            let in_name = |octet: &u8| octet.is_ascii_alphanumeric() || b"-.".contains(octet);
+            !name.is_empty() && name.iter().all(in_name)
+        }
+    };
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => {
+            (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    is_known && is_port
 }
 
 /// The octet that an escape stands for when RFC 3261 calls it unreserved, and the octets taken.
@@ -308,12 +379,53 @@ mod tests {
     }
 
     #[test]
+    fn what_rfc_3261_allows_in_user_and_host_is_kept() {
+        for text in [
+            "sip:a;b?c/d&e=f+g$h,i-_.!~*'()@h",
+            "sip:a%20b@1.2.3.4:5060",
+            "sip:a@[2001:db8::1]:5060",
+            "sip:a@ims.mnc001.example.",
+            "tel:+49-30(1)",
+            "tel:7042;phone-context=example.com",
+        ] {
+            assert_eq!(canonical_text(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
     fn what_is_no_aor_is_refused() {
         assert_eq!(canonical_text("http://h"), Err(AorError::Scheme));
         assert_eq!(canonical_text("sip:alice"), Err(AorError::Parts));
         assert_eq!(canonical_text("sip:@h"), Err(AorError::Parts));
         assert_eq!(canonical_text("sip:alice@"), Err(AorError::Parts));
         assert_eq!(canonical_text("sip:al ice@h"), Err(AorError::Octet));
+        for text in [
+            "sip:a@b@h",
+            "sip:a:pw@h",
+            "sip:a%4@h",
+            "sip:a[b@h",
+            "sip:a#@h",
+        ] {
+            assert_eq!(canonical_text(text), Err(AorError::User), "{text}");
+        }
+        for text in [
+            "sip:+49@h;transport=tcp",
+            "sip:+49@h?Subject=x",
+            "sip:a@h,i",
+            "sip:a@h_i",
+            "sip:a@:5060",
+            "sip:a@h:",
+            "sip:a@h:5060:1",
+            "sip:a@h:123456",
+            "sip:a@[::1",
+            "sip:a@[x]",
+            "sip:a@[::1]5060",
+        ] {
+            assert_eq!(canonical_text(text), Err(AorError::Host), "{text}");
+        }
+        for text in ["tel:+49@h", "tel:alice", "tel:+49;x,y"] {
+            assert_eq!(canonical_text(text), Err(AorError::Number), "{text}");
+        }
         assert_eq!(
             canonical_text(&format!("sip:a@{}", "h".repeat(256))),
             Err(AorError::Length)
