@@ -6,10 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::device::PREFERENCE_MAX;
-use crate::device::{Bearer, DeviceEntry, EXPIRES_NEVER, NEXT_HOP_DIRECT};
-use crate::identity::{AorError, AorParts, split};
+use crate::device::{Bearer, DeviceEntry, DeviceId, DeviceKind, EXPIRES_NEVER, NEXT_HOP_DIRECT};
+use crate::identity::{AOR_MAX, AorError, AorParts, canonical, split};
 use crate::population::LINE_BYTES_MAX;
 use crate::population::device_id::parse_device_id;
+
+/// What stands between the AOR and the UUID of a public GRUU.
+const GRUU_START: &[u8] = b";gr=urn:uuid:";
+/// Octets behind the AOR of a public GRUU that has a UUID.
+const GRUU_PARAMETER_BYTES: usize = GRUU_START.len() + 36;
 
 /// The columns, in order.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -78,6 +83,9 @@ pub enum Reason {
     /// Not a device id.
     #[error("device id is neither a urn:, nor an ni:, nor another URI")]
     DeviceKind,
+    /// A GRUU of somebody else: it is kept as its UUID, and would be sent as a GRUU of this user.
+    #[error("a GRUU with a UUID is the user identity of its line, ;gr= and the UUID, no more")]
+    GruuUser,
     /// Not a UUID.
     #[error("uuid is not 8-4-4-4-12 hexadecimal digits")]
     Uuid,
@@ -160,7 +168,10 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     let (aor, parts) = columns.read(Column::Aor, |text| {
         split(text).map(|parts| (text, parts)).map_err(Reason::Aor)
     })?;
-    let id = columns.read(Column::Device, parse_device_id)?;
+    let id = columns.read(Column::Device, |text| match parse_device_id(text)? {
+        id if is_packed_gruu(&id) && !is_gruu_of(text, aor) => Err(Reason::GruuUser),
+        id => Ok(id),
+    })?;
     let next_hop = columns.read(Column::NextHop, |text| match text {
         b"direct" => Ok(None),
         _ => parse_address(text).map(Some),
@@ -329,6 +340,34 @@ fn parse_expires(text: &[u8]) -> Result<u32, Reason> {
 }
 
 #[inline]
+fn is_packed_gruu(id: &DeviceId<'_>) -> bool {
+    let DeviceId::Packed { kind, .. } = id else {
+        return false;
+    };
+    *kind == DeviceKind::Gruu
+}
+
+/// RFC 5627 3.1: whether a public GRUU is the AOR and the parameter `gr` with a UUID.
+#[cold]
+fn is_gruu_of(gruu: &[u8], aor: &[u8]) -> bool {
+    let Some(length) = gruu.len().checked_sub(GRUU_PARAMETER_BYTES) else {
+        return false;
+    };
+    let (own, rest) = gruu.split_at(length);
+    if !rest[..GRUU_START.len()].eq_ignore_ascii_case(GRUU_START) {
+        return false;
+    }
+    let (mut one, mut other) = ([0; AOR_MAX], [0; AOR_MAX]);
+    if own == aor {
+        return true;
+    }
+    match (canonical(own, &mut one), canonical(aor, &mut other)) {
+        (Ok((own, _)), Ok((aor, _))) => one[..own] == other[..aor],
+        _ => false,
+    }
+}
+
+#[inline]
 fn parse_number(text: &[u8]) -> Option<u32> {
     let mut value = 0u64;
     for &octet in text {
@@ -344,7 +383,6 @@ fn parse_number(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::DeviceKind;
 
     const GOOD: &str = "sip:+8613800001111@ims.example\turn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6\t127.0.0.1:6000\t-\tsip\tidle\t03\t5\ta1\t1767225600";
 
@@ -421,6 +459,34 @@ mod tests {
             missing.to_string(),
             "column 10 (expires): column is missing: a line has ten, separated by one tab each"
         );
+    }
+
+    #[test]
+    fn a_gruu_with_a_uuid_is_one_of_the_user_of_its_line() {
+        let uuid = "gr=urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+        for (user, is_own) in [
+            ("sip:+8613800001111@ims.example;", true),
+            ("SIP:+8613800001111@IMS.Example;", true),
+            ("sip:+8613800001112@ims.example;", false),
+            ("sip:+8613800001111@h;", false),
+            ("sips:+8613800001111@ims.example;", false),
+            ("sip:+8613800001111@ims.example;transport=tcp;", false),
+        ] {
+            let line = with(Column::Device, &format!("{user}{uuid}"));
+            let id = parse_line(line.as_bytes()).map(|line| line.entry.id.kind());
+            let fault = LineError {
+                column: Column::Device,
+                reason: Reason::GruuUser,
+            };
+            let expected = if is_own {
+                Ok(DeviceKind::Gruu)
+            } else {
+                Err(fault)
+            };
+            assert_eq!(id, expected, "{user}");
+        }
+        let temporary = with(Column::Device, "sip:tgruu.7hs==jd7@ims.example;gr");
+        assert!(parse_line(temporary.as_bytes()).is_ok());
     }
 
     #[test]

@@ -50,13 +50,22 @@ impl Text {
     /// Appends one device.
     pub fn line(&mut self, device: &Generated) {
         let mut digits = [0; 16];
+        let start = self.buffer.len();
         self.put(b"sip:+");
         self.put(unpack_digits(pack_number(device.number), &mut digits));
         self.put(b"@");
         self.buffer
             .extend_from_slice(self.domains[device.domain].as_bytes());
+        let aor = start..self.buffer.len();
         self.put(b"\t");
-        self.device_id(device);
+        if device.kind == DeviceKind::Gruu {
+            // RFC 5627 3.1: a public GRUU is its user's AOR with a parameter.
+            self.buffer.extend_from_within(aor);
+            self.put(b";gr=urn:uuid:");
+            self.uuid(device.id);
+        } else {
+            self.device_id(device);
+        }
         match device.contact {
             None => {
                 self.put(b"\t");
