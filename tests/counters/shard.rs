@@ -1,6 +1,6 @@
 //! The shard without a kernel: what it allocates and writes for each SIR once it is warm.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::load::{Load, Wanted};
@@ -16,6 +16,8 @@ use sirocco_wire::sip::write;
 
 use crate::engine::population;
 
+/// Where answers come from.
+const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Identities of the test.
 const IDENTITIES: u64 = 20_000;
 /// Time between two turns in nanoseconds.
@@ -62,7 +64,7 @@ impl Echo {
                 answer_len = write::response(out, &request, Status::OK, b"d", &[]).expect("room");
                 written += answer_len;
             }
-            shard.answer(now, &self.answers[..written], answer_len);
+            shard.answer(now, EDGE, &self.answers[..written], answer_len);
             shard.sent(now, slab, false);
             self.free.push(slab);
         }

@@ -4,6 +4,7 @@
 //! departures. Time goes from event to event, so an hour takes as long as what happens in it.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::intake::Summary;
@@ -19,6 +20,8 @@ use crate::outbox::Slabs;
 use crate::people::{IMEI_NAMESPACE, People, Shape};
 use crate::random::Random;
 
+/// Where answers come from: every simulated next hop has this address.
+const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -354,7 +357,7 @@ impl World {
                 .iter()
                 .filter_map(|truth| self.observer.answered(self.now, *truth))
                 .collect();
-            self.shard.answer(self.now, train, segment);
+            self.shard.answer(self.now, EDGE, train, segment);
             let log = self.shard.outcomes.as_ref().expect("it is on");
             self.observer.ended_by_answers(&due, log.entries())?;
         }

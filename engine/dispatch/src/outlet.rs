@@ -130,7 +130,7 @@ impl Outlet {
                 let answer_bytes = &mut self.answer_bytes;
                 port.receive(RECEIVES_PER_TURN_MAX, |received| {
                     *answer_bytes = received.segment;
-                    shard.answer(now, received.bytes, received.segment);
+                    shard.answer(now, received.peer.ip(), received.bytes, received.segment);
                 });
                 port.sent(|sent| shard.sent(now, sent.tag as usize, is_fatal(&sent)));
             }

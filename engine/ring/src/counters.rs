@@ -76,8 +76,6 @@ pub struct Counters {
     pub send_blocked: u64,
     /// Wake-ups by a `Waker`.
     pub wakes: u64,
-    /// `Sent` reports dropped because `sent` was not called for too long.
-    pub reports_dropped: u64,
     /// Refused sends by cause.
     pub send_errors: SendErrors,
 }

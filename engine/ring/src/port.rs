@@ -352,8 +352,12 @@ impl Port {
 
     /// Tells every slab that came back since the last call; call it once per turn.
     #[inline]
-    pub fn sent<F: FnMut(Sent)>(&mut self, f: F) {
-        self.store.sent.drain(..).for_each(f);
+    pub fn sent<F: FnMut(Sent)>(&mut self, mut f: F) {
+        let store = &mut *self.store;
+        for (slab, report) in store.sent.drain(..) {
+            store.slabs.settle(slab);
+            f(report);
+        }
     }
 
     /// Counts since the port opened.

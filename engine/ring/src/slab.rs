@@ -156,7 +156,7 @@ impl Slabs {
         &mut self.flights[index as usize]
     }
 
-    /// Takes back a slab whose last operation completed.
+    /// Ends the flight of a slab whose last operation completed; it is free once `settle` is called.
     #[inline]
     pub(crate) fn arrive(&mut self, index: u32) -> Flight {
         let flight = self.flights[index as usize];
@@ -170,8 +170,13 @@ impl Slabs {
                 "slab {index} was written while the kernel owned it"
             );
         }
-        self.free.push(index);
         flight
+    }
+
+    /// Frees an arrived slab: its report has been read, so its next flight cannot be taken for this one.
+    #[inline]
+    pub(crate) fn settle(&mut self, index: u32) {
+        self.free.push(index);
     }
 
     /// Address of `offset` in slab `index`, for the kernel; `length` octets from there lie in the slab.
@@ -239,6 +244,8 @@ mod tests {
         let index = slabs.depart(slab, 1, 100, 7);
         slabs.flight_mut(index).outstanding = 0;
         assert_eq!(slabs.arrive(index).tag, 7);
+        assert!(slabs.take().is_none(), "its report was not read");
+        slabs.settle(index);
         let slab = slabs.take().unwrap();
         assert!(slabs.bytes_mut(&slab).iter().all(|octet| *octet == 9));
         slabs.release(slab);
@@ -263,6 +270,7 @@ mod tests {
         slabs.memory.range_mut(50, 1)[0] = 1;
         slabs.flight_mut(index).outstanding = 0;
         slabs.arrive(index);
+        slabs.settle(index);
     }
 
     #[cfg(debug_assertions)]

@@ -35,16 +35,17 @@ impl Socket {
             SocketAddr::V4(_) => (
                 libc::IPPROTO_IP,
                 libc::IP_MTU_DISCOVER,
-                libc::IP_PMTUDISC_DO,
+                libc::IP_PMTUDISC_PROBE,
             ),
             SocketAddr::V6(_) => (
                 libc::IPPROTO_IPV6,
                 libc::IPV6_MTU_DISCOVER,
-                libc::IPV6_PMTUDISC_DO,
+                libc::IPV6_PMTUDISC_PROBE,
             ),
         };
-        // ip(7): a datagram too long for its path fails with EMSGSIZE instead of being cut up. A
-        // datagram that is never cut needs no identification, whose choice is a cache miss in a table
+        // ip(7), IP_PMTUDISC_PROBE: datagrams leave with DF and are never cut up; what a path is said to
+        // carry is not believed, since anybody can forge that message and every send after it would fail
+        // at once. A datagram that is never cut needs no identification, whose choice is a cache miss in a table
         // shared by all destinations: 7 % of a send to one of many addresses.
         set(raw, level, option, never_fragment).map_err(failed("MTU_DISCOVER"))?;
         if config.packet_info {

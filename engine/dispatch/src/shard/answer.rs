@@ -7,10 +7,12 @@ use crate::next_hop::Waiting;
 use crate::transaction::State;
 use sirocco_index::NEXT_HOP_DIRECT;
 use sirocco_wire::sip::message::{Message, Method};
+use std::net::IpAddr;
 
 impl Shard {
-    /// Reads a received train: datagrams of `segment` octets each, the last may be shorter.
-    pub fn answer(&mut self, now: u64, octets: &[u8], segment: usize) {
+    /// Reads a train received from `peer`: datagrams of `segment` octets each, the last may be shorter.
+    pub fn answer(&mut self, now: u64, peer: IpAddr, octets: &[u8], segment: usize) {
+        self.peer = peer;
         for datagram in octets.chunks(segment.max(1)) {
             self.answer_one(now, datagram);
         }
@@ -130,10 +132,14 @@ impl Shard {
 
     /// RFC 3261 21.5.4: 503 with Retry-After closes its sender for that long. The target waits for the
     /// opening if it has a retry left; `false` if it has failed.
+    ///
+    /// A device knows the branch of its own SIR. It must not close the next hop of others with it: only
+    /// what comes from the next hop's own address does.
     #[cold]
     fn shun(&mut self, now: u64, waiting: Waiting, seconds: u32) -> bool {
         let hop = waiting.target.device.next_hop;
-        if hop == NEXT_HOP_DIRECT {
+        let address = self.index.next_hops().get(usize::from(hop));
+        if hop == NEXT_HOP_DIRECT || address.is_none_or(|address| address.ip() != self.peer) {
             return false;
         }
         self.next_hops.close(hop, now, seconds);

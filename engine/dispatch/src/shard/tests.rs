@@ -7,6 +7,8 @@ use crate::transaction::TIMER_F_NS;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Where answers come from: the address of every next hop here.
+const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const UUID: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
 
 fn line(aor: &str, device: &str, hop: &str) -> String {
@@ -78,7 +80,7 @@ impl Rig {
 
     fn answer(&mut self, sir: &[u8], status: u16, extra: &[(&[u8], &[u8])]) {
         let answer = answer_to(sir, status, extra);
-        self.shard.answer(self.now, &answer, answer.len());
+        self.shard.answer(self.now, EDGE, &answer, answer.len());
         self.check();
     }
 
@@ -569,7 +571,8 @@ fn answers_that_close_nothing_are_told_apart() {
         "MESSAGE sip:a@h SIP/2.0\r\n\r\n".to_owned(),
         "nonsense".to_owned(),
     ] {
-        rig.shard.answer(rig.now, wrong.as_bytes(), wrong.len());
+        rig.shard
+            .answer(rig.now, EDGE, wrong.as_bytes(), wrong.len());
         assert_eq!(rig.shard.transactions_open(), 1, "{wrong}");
     }
     rig.answer(&sir, 202, &[]);
@@ -603,6 +606,20 @@ fn a_503_with_retry_after_closes_its_next_hop_and_tries_again_so_often() {
     assert_ne!(branch_of(&again[0].1), branch_of(&first));
     rig.answer(&again[0].1, 503, &[(b"Retry-After", b"0")]);
     assert_eq!(rig.causes(), [("503".to_owned(), 1)]);
+    assert!(rig.shard.is_idle());
+}
+
+#[test]
+fn a_503_from_elsewhere_fails_its_own_sir_and_closes_nothing() {
+    let mut rig = Rig::new(&EngineConfig::default(), &people(2, "127.0.0.1:1"));
+    rig.accept(order(r#"{"order":"e","to":{"everybody":true}}"#));
+    let left = rig.run_for(MS);
+    let answer = answer_to(&left[0].1, 503, &[(b"Retry-After", b"3600")]);
+    let device = IpAddr::from([192, 0, 2, 9]);
+    rig.shard.answer(rig.now, device, &answer, answer.len());
+    assert_eq!(rig.causes(), [("503".to_owned(), 1)]);
+    assert_eq!(rig.shard.next_hops.next_opening_ns(), None);
+    rig.answer(&left[1].1, 200, &[]);
     assert!(rig.shard.is_idle());
 }
 

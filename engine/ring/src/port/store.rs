@@ -23,7 +23,7 @@ pub(crate) struct Store {
     /// Slot = slab * `DATAGRAMS_PER_SLAB_MAX` + datagram.
     datagram_envelopes: Envelopes,
     pub(crate) receive: ReceiveBuffers,
-    pub(crate) sent: Vec<Sent>,
+    pub(crate) sent: Vec<(u32, Sent)>,
     pub(crate) counters: Counters,
 }
 
@@ -109,7 +109,7 @@ impl Store {
         }
     }
 
-    /// Ends one operation of a flight; the last one frees the slab and writes its report.
+    /// Ends one operation of a flight; the last one writes its report.
     #[inline]
     pub(crate) fn finish(&mut self, operation: Operation) {
         let flight = self.slabs.flight_mut(operation.slab);
@@ -119,22 +119,19 @@ impl Store {
             return;
         }
         let flight = self.slabs.arrive(operation.slab);
-        // A report that nobody reads must not grow memory: one call of `sent` per turn never loses any.
-        if self.sent.len() == self.sent.capacity() {
-            self.counters.reports_dropped += 1;
-            return;
-        }
         let result = match flight.error {
             0 => Ok(flight.bytes),
             errno => Err(SendError::from_errno(errno)),
         };
         let (tag, operations, failed) = (flight.tag, flight.operations, flight.failed);
-        self.sent.push(Sent {
+        let report = Sent {
             tag,
             result,
             operations,
             failed,
-        });
+        };
+        // One report a slab at most: a slab leaves again only after its report was read.
+        self.sent.push((operation.slab, report));
     }
 }
 

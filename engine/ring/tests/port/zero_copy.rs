@@ -44,6 +44,10 @@ fn run(path: SendPath) -> Rig {
             Duration::ZERO
         };
         rig.left.turn(Wait::Until(wait)).unwrap();
+        rig.left.sent(|report| {
+            assert_eq!(report.result, Ok(length));
+            free += 1;
+        });
         while sent < ROUNDS
             && let Some(slab) = rig.left.take_slab()
         {
@@ -68,10 +72,6 @@ fn run(path: SendPath) -> Rig {
             sent += 1;
         }
         rig.left.turn(Wait::No).unwrap();
-        rig.left.sent(|report| {
-            assert_eq!(report.result, Ok(length));
-            free += 1;
-        });
         let before = read;
         rig.right.turn(Wait::Until(crate::rig::PATIENCE)).unwrap();
         rig.right.receive(usize::MAX, |received| {
@@ -134,6 +134,7 @@ fn a_slab_is_not_free_before_its_notification() {
     }
     while rig.left.free_slab_count() < WINDOW {
         rig.left.turn(Wait::Until(crate::rig::PATIENCE)).unwrap();
+        rig.left.sent(|report| assert_eq!(report.failed, 0));
         let notified = rig.left.counters().zc_notifications as usize;
         assert_eq!(rig.left.free_slab_count(), notified);
     }
