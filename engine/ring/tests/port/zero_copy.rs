@@ -31,6 +31,16 @@ fn check(bytes: &[u8], salt: u64) {
     assert!(bytes == wanted, "train {salt} was changed under way");
 }
 
+/// Reads the reports that are there, which frees their slabs.
+fn settled(rig: &mut Rig, length: u32) -> u64 {
+    let mut count = 0;
+    rig.left.sent(|report| {
+        assert_eq!(report.result, Ok(length));
+        count += 1;
+    });
+    count
+}
+
 fn run(path: SendPath) -> Rig {
     let mut rig = rig(path);
     let target = rig.right.local_address(0);
@@ -44,10 +54,7 @@ fn run(path: SendPath) -> Rig {
             Duration::ZERO
         };
         rig.left.turn(Wait::Until(wait)).unwrap();
-        rig.left.sent(|report| {
-            assert_eq!(report.result, Ok(length));
-            free += 1;
-        });
+        free += settled(&mut rig, length);
         while sent < ROUNDS
             && let Some(slab) = rig.left.take_slab()
         {
@@ -72,6 +79,7 @@ fn run(path: SendPath) -> Rig {
             sent += 1;
         }
         rig.left.turn(Wait::No).unwrap();
+        free += settled(&mut rig, length);
         let before = read;
         rig.right.turn(Wait::Until(crate::rig::PATIENCE)).unwrap();
         rig.right.receive(usize::MAX, |received| {
