@@ -115,7 +115,7 @@ pub struct EngineConfig {
     pub send_path: SendPath,
     /// Bytes asked of the kernel for each socket buffer.
     pub socket_buffer_bytes: u32,
-    /// Receive buffers of 64 KiB.
+    /// Receive buffers of 64 KiB at least; a quarter of the next hops, up to 256, if that is more.
     pub receive_buffers: u32,
     /// Send slabs, each for one train.
     pub slabs: u32,

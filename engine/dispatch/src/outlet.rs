@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 
 /// Receives handled in one turn before sending goes on: about four full trains from 16 next hops.
 const RECEIVES_PER_TURN_MAX: usize = 64;
+/// Receive buffers beyond which more next hops get no more: 16 MiB.
+const RECEIVE_BUFFERS_OF_NEXT_HOPS_MAX: usize = 256;
 /// Largest train that is counted by its size.
 const TRAIN_SIZE_MAX: usize = 128;
 
@@ -58,11 +60,11 @@ impl Outlet {
     ///
     /// # Errors
     /// [`EngineError::Port`], which says what the host lacks.
-    pub fn open(config: &EngineConfig) -> Result<Self, EngineError> {
+    pub fn open(config: &EngineConfig, next_hops: usize) -> Result<Self, EngineError> {
         let kind = match config.sink {
             Sink::Null => Kind::Null(Null::new(config.slabs as usize)),
             Sink::Wire => Kind::Wire {
-                port: Box::new(Port::open(&port_config(config))?),
+                port: Box::new(Port::open(&port_config(config, next_hops))?),
                 datagrams: Vec::with_capacity(TRAIN_SIZE_MAX),
             },
         };
@@ -201,6 +203,12 @@ impl Outlet {
     }
 }
 
+/// Receive buffers that so many next hops need: where they are many, their answers come in short trains,
+/// each fills a buffer, and a receive that finds none has to be armed again.
+fn buffers_for(next_hops: usize) -> u32 {
+    (next_hops / 4).min(RECEIVE_BUFFERS_OF_NEXT_HOPS_MAX) as u32
+}
+
 /// Whether a refused send ends its transactions (RFC 3261 17.1.4).
 ///
 /// Only what will be refused again does: a route that flaps, a packet filter whose table is full and want
@@ -214,7 +222,7 @@ fn is_fatal(sent: &Sent) -> bool {
     lasting && sent.failed == sent.operations
 }
 
-fn port_config(config: &EngineConfig) -> PortConfig {
+fn port_config(config: &EngineConfig, next_hops: usize) -> PortConfig {
     let backend = match config.backend {
         config::Backend::Auto => Backend::Auto,
         config::Backend::Uring => Backend::Uring,
@@ -233,7 +241,7 @@ fn port_config(config: &EngineConfig) -> PortConfig {
     };
     PortConfig {
         slab_count: config.slabs,
-        receive_buffer_count: config.receive_buffers,
+        receive_buffer_count: config.receive_buffers.max(buffers_for(next_hops)),
         backend,
         send_path,
         ..PortConfig::new(vec![socket])

@@ -129,7 +129,7 @@ pub fn run(
     if let Some(core) = config.core {
         affinity::pin(core).map_err(|error| EngineError::Pin { core, error })?;
     }
-    let outlet = Outlet::open(config)?;
+    let outlet = Outlet::open(config, index.next_hops().len())?;
     let mut worker = Worker::new(config, index, outlet, lines)?;
     ready(worker.outlet.introduce());
     let ended = worker.work();

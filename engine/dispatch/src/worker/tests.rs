@@ -51,7 +51,7 @@ fn run_with(commands: Vec<Command>, turns: Option<u64>) -> Ended {
         live: &live,
         remainder: &mut remainder,
     };
-    let mut outlet = Outlet::open(&config()).expect("no sockets");
+    let mut outlet = Outlet::open(&config(), 0).expect("no sockets");
     outlet.fail_after(turns);
     let mut worker = Worker::new(&config(), index_of(&people(300)), outlet, lines).expect("keys");
     let ended = worker.work();
