@@ -24,6 +24,9 @@ const SPEC: SirSpec<'static> = SirSpec {
     device_position: DevicePosition::None,
     routed: true,
     expires_s: None,
+    ask: "",
+    activate: None,
+    sealed: None,
 };
 const SIRS: u64 = 64;
 /// Trains made before each measurement: making them costs more than answering them.

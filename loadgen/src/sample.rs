@@ -13,6 +13,9 @@ pub(crate) const SPEC: SirSpec<'static> = SirSpec {
     device_position: DevicePosition::Header,
     routed: true,
     expires_s: Some(30),
+    ask: "",
+    activate: None,
+    sealed: None,
 };
 
 /// The SIR number `n` to a device of user `user`.

@@ -25,6 +25,9 @@ const SPEC: SirSpec<'static> = SirSpec {
     device_position: DevicePosition::None,
     routed: false,
     expires_s: None,
+    ask: "",
+    activate: None,
+    sealed: None,
 };
 /// How long a test waits for something that must come before it gives up.
 const PATIENCE: Duration = Duration::from_secs(20);

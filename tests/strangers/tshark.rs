@@ -150,6 +150,9 @@ fn spec(device_position: DevicePosition, routed: bool, expires_s: Option<u32>) -
         device_position,
         routed,
         expires_s,
+        ask: "",
+        activate: None,
+        sealed: None,
     }
 }
 

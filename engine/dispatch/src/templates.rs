@@ -180,6 +180,9 @@ impl Sender {
             device_position: content.device_position,
             routed: content.routed,
             expires_s: content.expires_s,
+            ask: "",
+            activate: None,
+            sealed: None,
         }
     }
 }

@@ -6,7 +6,10 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use sirocco_wire::identity::PackedDevice;
 use sirocco_wire::sip::template::REQUEST_BYTES_MAX;
-use sirocco_wire::sip::{DevicePosition, LengthClass, SirSpec, Slots, Template, write};
+use sirocco_wire::sip::{
+    DevicePosition, LengthClass, Message, SirKey, SirSpec, Slots, Template, write,
+};
+use sirocco_wire::sir::Sir;
 
 const SPEC: SirSpec<'static> = SirSpec {
     sent_by: "127.0.0.1:5070",
@@ -17,6 +20,9 @@ const SPEC: SirSpec<'static> = SirSpec {
     device_position: DevicePosition::None,
     routed: true,
     expires_s: None,
+    ask: "",
+    activate: None,
+    sealed: None,
 };
 
 const DEVICE: &[u8] = b"urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
@@ -57,6 +63,29 @@ fn template(criterion: &mut Criterion) {
                 ..*black_box(&ready)
             };
             template.patch(black_box(&mut segment), &slots)
+        });
+    });
+    let key = SirKey::new([1, 2]);
+    let sealed = SirSpec {
+        sealed: Some(&key),
+        device_position: DevicePosition::Value,
+        ..SPEC
+    };
+    let class = LengthClass::of(30, DEVICE.len(), &sealed).expect("the widths are in bounds");
+    let template = Template::compile(&sealed, class).expect("the specification is valid");
+    let mut segment = vec![0; template.len()];
+    template.fill(&mut segment);
+    group.bench_function("patch and seal", |bencher| {
+        bencher.iter(|| template.patch(black_box(&mut segment), black_box(&ready)));
+    });
+    let message = Message::parse(&segment).expect("the template is a request");
+    let sir = Sir::parse(message.body()).expect("the template has a SIR");
+    group.bench_function("check seal", |bencher| {
+        bencher.iter(|| {
+            key.check(
+                black_box(&sir),
+                black_box(b"sip:+8613800001111@ims.example"),
+            )
         });
     });
     group.bench_function("plain writer", |bencher| {

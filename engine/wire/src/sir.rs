@@ -4,11 +4,15 @@
 //! It does not judge whether a SIR should be obeyed. Readers in the field skip what follows the
 //! fields they know, so every position below survives them.
 
+pub mod ask;
+
 use crate::writer::{Overflow, Writer};
 use crate::wsp::{
     ADDRESS_OCTETS_MAX, APPLICATION_ID_HEADER, ApplicationId, WspError, counted, put_uintvar,
     split_text, uintvar,
 };
+
+pub use ask::{Ask, Request, When};
 
 /// Highest version of the body that any implementation has.
 pub const VERSION_MAX: u8 = 1;
@@ -21,6 +25,9 @@ const DEVICE_PARAMETER: &[u8] = b";gr=";
 
 /// What precedes the device identity behind the last field.
 const DEVICE_TRAILER: &[u8] = b"gr=";
+
+/// The ProvURL parameters that belong to the SIR; what precedes the first is the gateway's URI.
+pub const PROV_PARAMETERS: [&str; 6] = ["ask", "app", "when", "t", "a", "gr"];
 
 /// Where a SIR body carries the identity of the wanted device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -229,8 +236,73 @@ impl<'a> Sir<'a> {
     /// Returns the value of the first ProvURL parameter called `name`.
     #[must_use]
     pub fn prov_parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let mut parameters = self.prov_url.split(|&octet| octet == b';').skip(1);
-        parameters.find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix(b"="))
+        let (_, value) = self
+            .prov_parameters()
+            .find(|(_, parameter)| parameter.0 == name)?;
+        value.1
+    }
+
+    /// Returns the URI of the gateway that the device builds its session to: the ProvURL without the
+    /// parameters that belong to the SIR ([`PROV_PARAMETERS`]) and what follows them.
+    #[must_use]
+    pub fn gateway(&self) -> &'a [u8] {
+        let own = |name: &[u8]| PROV_PARAMETERS.iter().any(|own| own.as_bytes() == name);
+        let mut parameters = self.prov_parameters();
+        let first = parameters.find(|(_, parameter)| own(parameter.0));
+        first.map_or(self.prov_url, |(at, _)| &self.prov_url[..at])
+    }
+
+    /// Returns the token that the device's session has to show.
+    #[inline]
+    #[must_use]
+    pub fn token(&self) -> Option<&'a [u8]> {
+        self.prov_parameter(b"t")
+    }
+
+    /// Returns the tag of the SIR ([`crate::sip::seal`]).
+    #[must_use]
+    pub fn seal(&self) -> Option<&'a [u8]> {
+        self.prov_parameter(b"a")
+    }
+
+    /// Returns the octets of ProvURL that the tag covers: those before `;a=`.
+    #[must_use]
+    pub fn prov_url_before_seal(&self) -> &'a [u8] {
+        let mut parameters = self.prov_parameters();
+        let seal = parameters.find(|(_, parameter)| parameter.0 == b"a");
+        seal.map_or(self.prov_url, |(at, _)| &self.prov_url[..at])
+    }
+
+    /// Returns what the device is asked for beside its session.
+    #[must_use]
+    pub fn ask(&self) -> Ask {
+        self.prov_parameter(b"ask")
+            .map_or(Ask::NOTHING, Ask::of_letters)
+    }
+
+    /// Returns the application that the device is to activate, and when.
+    #[must_use]
+    pub fn activation(&self) -> Option<(&'a [u8], When)> {
+        let when = self.prov_parameter(b"when").and_then(When::of_word);
+        Some((self.prov_parameter(b"app")?, when.unwrap_or_default()))
+    }
+
+    /// Iterates over the parameters of ProvURL: where their semicolon is, name and value.
+    fn prov_parameters(&self) -> impl Iterator<Item = (usize, (&'a [u8], Option<&'a [u8]>))> {
+        let prov_url = self.prov_url;
+        let mut semicolons = memchr::memchr_iter(b';', prov_url).peekable();
+        std::iter::from_fn(move || {
+            let at = semicolons.next()?;
+            let end = semicolons.peek().copied().unwrap_or(prov_url.len());
+            let parameter = &prov_url[at + 1..end];
+            Some((
+                at,
+                match memchr::memchr(b'=', parameter) {
+                    Some(equals) => (&parameter[..equals], Some(&parameter[equals + 1..])),
+                    None => (parameter, None),
+                },
+            ))
+        })
     }
 }
 

@@ -4,7 +4,7 @@ const NIBBLES: u128 = 0x0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F;
 
 /// Writes eight octets as sixteen lower-case digits, all at once in one 128-bit word.
 #[inline]
-pub(super) fn digits(octets: [u8; 8]) -> [u8; 16] {
+pub(crate) fn digits(octets: [u8; 8]) -> [u8; 16] {
     let mut spread = u128::from(u64::from_be_bytes(octets));
     spread = (spread | spread << 32) & 0x0000_0000_FFFF_FFFF_0000_0000_FFFF_FFFF;
     spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF_0000_FFFF_0000_FFFF;
@@ -16,7 +16,7 @@ pub(super) fn digits(octets: [u8; 8]) -> [u8; 16] {
 }
 
 /// Reads 2 N digits of either case into N octets.
-pub(super) fn octets<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn octets<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
     }

@@ -8,7 +8,7 @@
 
 mod epc;
 mod hashed;
-mod hex;
+pub(crate) mod hex;
 mod imei;
 mod names;
 mod packed;

@@ -9,17 +9,19 @@
 //! Via: SIP/2.0/UDP <sent-by>;branch=z9hG4bK<branch 32>\r\n
 //! From: <ppg>;tag=<tag>\r\nTo: <<aor>><pad>\r\n                 RAQUOT allows white space
 //! Call-ID: <branch 32>\r\nCSeq: 1 MESSAGE\r\n ... \r\n\r\n
-//! <SIR v1 body: ... ProvURL = <ppg-uri>;t=<token 32> ...>
+//! <SIR v1 body: ... ProvURL = <ppg-uri>[;ask=..][;app=..;when=..];t=<token 32>[;a=<seal 16>] ...>
 //! ```
 //!
 //! It validates nothing at run time but widths: identities are checked when a population is loaded.
 //! `write.rs` is its oracle. Called by dispatch for every SIR and every retransmission.
 
-use crate::sir::SirFields;
+use super::seal::{self, SEAL_LEN, Sealing, SirKey};
+use super::token::is_token;
+use crate::sir::{Ask, PROV_PARAMETERS, SirFields};
 use crate::writer::Overflow;
 use crate::wsp::ApplicationId;
 
-pub use crate::sir::DevicePosition;
+pub use crate::sir::{DevicePosition, When};
 
 /// RFC 3428 8: a MESSAGE on a path that is not known to be congestion-safe has at most this size.
 pub const REQUEST_BYTES_MAX: usize = 1300;
@@ -37,7 +39,8 @@ const WIDTH_STEP: usize = 16;
 const METHOD: &[u8] = b"MESSAGE ";
 const AFTER_URI: &[u8; 24] = b" SIP/2.0\r\nMax-Forwards: ";
 const GRUU_PARAMETER: &[u8; 4] = b";gr=";
-const TOKEN_PARAMETER: &str = ";t=";
+const TOKEN_PARAMETER: &[u8] = b";t=";
+const SEAL_PARAMETER: &[u8] = b";a=";
 
 /// What all SIRs of one template have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,12 @@ pub struct SirSpec<'a> {
     pub routed: bool,
     /// Expires in seconds (RFC 3428 4), none to leave it out.
     pub expires_s: Option<u32>,
+    /// Letters of what the device is asked for ([`Ask::letters`]), empty for nothing.
+    pub ask: &'a str,
+    /// The application that the device activates, a token, and when.
+    pub activate: Option<(&'a str, When)>,
+    /// The key of the SIR's tag ([`super::seal`]), none for a SIR without one.
+    pub sealed: Option<&'a SirKey>,
 }
 
 /// The widths of a template's slots: messages of one class have one length.
@@ -122,7 +131,7 @@ pub enum TemplateError {
 }
 
 impl SirSpec<'_> {
-    /// Refuses fields that would let one header field run into another.
+    /// Refuses fields that would let one header field, or one parameter, run into another.
     fn validate(&self) -> Result<(), TemplateError> {
         let fields = [
             self.sent_by,
@@ -132,22 +141,52 @@ impl SirSpec<'_> {
             self.application,
         ];
         let forbidden = |octet: u8| !octet.is_ascii_graphic() || b"\"<>,".contains(&octet);
-        if fields
+        let parameters = self.ppg_uri.split(';').skip(1);
+        let own = |parameter: &str| {
+            let name = parameter.split('=').next().unwrap_or_default();
+            PROV_PARAMETERS.contains(&name)
+        };
+        let unfit = fields
             .iter()
             .any(|field| field.is_empty() || field.bytes().any(forbidden))
-        {
+            || !Ask::are_letters(self.ask)
+            || self
+                .activate
+                .is_some_and(|(name, _)| !is_token(name.as_bytes()))
+            || { parameters }.any(own);
+        if unfit {
             return Err(TemplateError::Field);
         }
         Ok(())
     }
 
-    /// Writes the SIR body for `device` and `token`.
+    /// Returns the ProvURL up to the token.
+    fn prov_url_before_token(&self) -> Vec<u8> {
+        let mut out = self.ppg_uri.as_bytes().to_vec();
+        if !self.ask.is_empty() {
+            out.extend_from_slice(b";ask=");
+            out.extend_from_slice(self.ask.as_bytes());
+        }
+        if let Some((application, when)) = self.activate {
+            let activate = format!(";app={application};when={}", when.word());
+            out.extend_from_slice(activate.as_bytes());
+        }
+        out.extend_from_slice(TOKEN_PARAMETER);
+        out
+    }
+
+    /// Writes the SIR body for `device` and `token`; a sealed one has the tag `seal`.
     pub(super) fn body(
         &self,
         device: &[u8],
         token: &[u8; BRANCH_LEN],
+        seal: &[u8; SEAL_LEN],
     ) -> Result<Vec<u8>, TemplateError> {
-        let prov_url = [self.ppg_uri.as_bytes(), TOKEN_PARAMETER.as_bytes(), token].concat();
+        let mut prov_url = [&self.prov_url_before_token()[..], token].concat();
+        if self.sealed.is_some() {
+            prov_url.extend_from_slice(SEAL_PARAMETER);
+            prov_url.extend_from_slice(seal);
+        }
         let fields = SirFields {
             version: 1,
             applications: &[ApplicationId::of(self.application.as_bytes())],
@@ -163,6 +202,22 @@ impl SirSpec<'_> {
         out.truncate(len);
         Ok(out)
     }
+
+    /// Returns the tag of the SIR to `aor`, zeros for one that is not sealed.
+    pub(super) fn seal(
+        &self,
+        aor: &[u8],
+        device: &[u8],
+        token: &[u8; BRANCH_LEN],
+    ) -> [u8; SEAL_LEN] {
+        let Some(key) = self.sealed else {
+            return [b'0'; SEAL_LEN];
+        };
+        let prov_url = [&self.prov_url_before_token()[..], token].concat();
+        let in_body = self.device_position != DevicePosition::None;
+        let device = if in_body { device } else { b"" };
+        seal::text(key.seal(&prov_url, aor, device))
+    }
 }
 
 /// Where the slots of a template lie.
@@ -176,6 +231,8 @@ struct Layout {
     to_end: usize,
     call_id: usize,
     token: usize,
+    /// Where the tag of a sealed template lies.
+    seal: usize,
     device: usize,
 }
 
@@ -186,6 +243,8 @@ pub struct Template {
     class: LengthClass,
     routed: bool,
     layout: Layout,
+    /// The tag over what all SIRs of a sealed template have in common.
+    sealing: Option<Sealing>,
 }
 
 impl Template {
@@ -229,6 +288,7 @@ impl Template {
             format!("Content-Type: application/vnd.wap.sia\r\nContent-Length: {length}\r\n\r\n");
         literal.extend_from_slice(head.as_bytes());
         layout.token = literal.len() + body.token;
+        layout.seal = layout.token + BRANCH_LEN + SEAL_PARAMETER.len();
         layout.device = literal.len() + body.device;
         literal.extend_from_slice(&body.octets);
         if literal.len() > REQUEST_BYTES_MAX {
@@ -239,6 +299,9 @@ impl Template {
             class,
             routed: spec.routed,
             layout,
+            sealing: spec
+                .sealed
+                .map(|key| key.start(&spec.prov_url_before_token())),
         })
     }
 
@@ -304,7 +367,21 @@ impl Template {
             put_short(segment, layout.device, slots.device);
             written += slots.device.len();
         }
+        if let Some(sealing) = &self.sealing {
+            written += self.put_seal(*sealing, segment, slots);
+        }
         written
+    }
+
+    /// Writes the tag of a segment whose other slots are written; returns the octets written.
+    #[inline(never)]
+    fn put_seal(&self, mut sealing: Sealing, segment: &mut [u8], slots: &Slots<'_>) -> usize {
+        let aor_len = slots.aor_prefix.len() + slots.aor_user.len() + slots.aor_suffix.len();
+        let aor = &segment[self.layout.to..self.layout.to + aor_len];
+        let device = &slots.device[..usize::from(self.class.device)];
+        let tag = seal::text(sealing.finish(&slots.token, aor, device));
+        put_fixed(segment, self.layout.seal, &tag);
+        SEAL_LEN
     }
 }
 
@@ -379,9 +456,16 @@ struct BodyLayout {
 impl BodyLayout {
     /// Renders the body twice with different slot contents: where they differ are the slots.
     fn of(spec: &SirSpec<'_>, device_len: usize) -> Result<BodyLayout, TemplateError> {
-        let octets = spec.body(&vec![b'a'; device_len], &[b'c'; BRANCH_LEN])?;
-        let other_token = spec.body(&vec![b'a'; device_len], &[b'd'; BRANCH_LEN])?;
-        let other_device = spec.body(&vec![b'b'; device_len], &[b'c'; BRANCH_LEN])?;
+        let render = |device: u8, token: u8| {
+            spec.body(
+                &vec![device; device_len],
+                &[token; BRANCH_LEN],
+                &[b'0'; SEAL_LEN],
+            )
+        };
+        let octets = render(b'a', b'c')?;
+        let other_token = render(b'a', b'd')?;
+        let other_device = render(b'b', b'c')?;
         let first_difference = |other: &[u8]| {
             octets
                 .iter()

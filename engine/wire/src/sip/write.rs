@@ -156,7 +156,8 @@ pub fn sir_request(
         fields.push((b"Expires", seconds.as_bytes()));
     }
     fields.push((b"Content-Type", b"application/vnd.wap.sia"));
-    let body = spec.body(slots.device, &slots.token)?;
+    let seal = spec.seal(&aor, slots.device, &slots.token);
+    let body = spec.body(slots.device, &slots.token, &seal)?;
     let line = StartLine::Request {
         method: Method::Message,
         uri: &uri,

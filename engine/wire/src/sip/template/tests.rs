@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::write;
+use super::super::{SealCheck, write};
 use super::*;
 
 const SPEC: SirSpec<'static> = SirSpec {
@@ -14,6 +14,9 @@ const SPEC: SirSpec<'static> = SirSpec {
     device_position: DevicePosition::None,
     routed: true,
     expires_s: None,
+    ask: "",
+    activate: None,
+    sealed: None,
 };
 
 /// Removes the padding: spaces behind a colon and at line ends of the header section.
@@ -121,6 +124,20 @@ fn refuses_unfit_specifications() {
         ppg_uri: &long,
         ..SPEC
     };
+    for unfit in [
+        SirSpec {
+            ppg_uri: "sip:ppg@h;t=1",
+            ..SPEC
+        },
+        SirSpec { ask: "x", ..SPEC },
+        SirSpec {
+            activate: Some(("a;t=1", When::Before)),
+            ..SPEC
+        },
+    ] {
+        let refused = Template::compile(&unfit, class).unwrap_err();
+        assert_eq!(refused, TemplateError::Field, "{unfit:?}");
+    }
     assert_eq!(
         Template::compile(&too_long, class).unwrap_err(),
         TemplateError::TooLong
@@ -146,8 +163,14 @@ proptest! {
         device in "(urn:[a-z]{2,8}:[a-z0-9:-]{1,80})?", branch in "[0-9a-f]{32}",
         token in "[0-9a-f]{32}", device_position in positions(), routed: bool,
         expires_s in proptest::option::of(any::<u32>()),
+        ask in "c?p?s?b?r?g?m?", app in proptest::option::of("[a-z.]{1,20}"), after: bool,
+        key in proptest::option::of(any::<[u64; 2]>()),
     ) {
-        let spec = SirSpec { device_position, routed, expires_s, ..SPEC };
+        let when = if after { When::After } else { When::Before };
+        let activate = app.as_deref().map(|app| (app, when));
+        let key = key.map(SirKey::new);
+        let sealed = key.as_ref();
+        let spec = SirSpec { device_position, routed, expires_s, ask: &ask, activate, sealed, ..SPEC };
         let slots = Slots {
             aor_prefix: prefix.as_bytes(),
             aor_user: user.as_bytes(),
@@ -168,5 +191,16 @@ proptest! {
         } else {
             prop_assert_eq!(sir.device(), Some((device_position, device.as_bytes())));
         }
+        prop_assert_eq!(sir.gateway(), SPEC.ppg_uri.as_bytes());
+        prop_assert_eq!(sir.token(), Some(token.as_bytes()));
+        prop_assert_eq!(sir.ask().letters(), ask.as_str());
+        prop_assert_eq!(sir.activation(), app.as_ref().map(|app| (app.as_bytes(), when)));
+        let aor = format!("{prefix}{user}{suffix}");
+        let found = key.map(|key| key.check(&sir, aor.as_bytes()));
+        prop_assert_eq!(found, key.map(|_| SealCheck::Authentic));
+        prop_assert_eq!(SirKey::new([1, 2]).check(&sir, aor.as_bytes()), match key {
+            Some(_) => SealCheck::Forged,
+            None => SealCheck::Unsealed,
+        });
     }
 }
