@@ -119,6 +119,9 @@ pub struct CeilingArgs {
     /// Distinct device addresses of the datagram probe.
     #[arg(long, value_name = "N", default_value = "4096", value_parser = quantity::small_count)]
     pub addresses: u16,
+    /// Probe whole session cycles too: the lengths of their nine messages in bytes, in order.
+    #[arg(long, value_name = "BYTES,..", value_delimiter = ',', value_parser = message_bytes)]
+    pub cycle_bytes: Vec<u16>,
     /// Counted length of one probe run.
     #[arg(long, value_name = "S", default_value = "1s", value_parser = quantity::duration)]
     pub duration: Duration,

@@ -82,7 +82,17 @@ fn measure_ceiling(args: &CeilingArgs) -> u8 {
         },
         probes: ceiling::Probes::All,
     };
-    let measured = match ceiling::measure(spec, u32::from(args.repetitions)) {
+    let cycle_bytes = match <[u16; ceiling::cycle::MESSAGES]>::try_from(args.cycle_bytes.clone()) {
+        Ok(lengths) => Some(lengths),
+        Err(none) if none.is_empty() => None,
+        Err(_) => {
+            complain(
+                "--cycle-bytes takes nine lengths: SIR,200,INVITE,200,ACK,MESSAGE,200,BYE,200",
+            );
+            return EXIT_USAGE;
+        }
+    };
+    let measured = match ceiling::measure(spec, cycle_bytes, u32::from(args.repetitions)) {
         Ok(measured) => measured,
         Err(error) => {
             complain(format!("the ceiling cannot be measured: {error}"));

@@ -422,7 +422,13 @@ pub fn ceiling(ceiling: &Ceiling) -> String {
         ("datagrams, answered", &ceiling.datagram),
         ("TCP, answered", &ceiling.tcp),
     ];
-    for (name, probe) in rows {
+    let cycles = ceiling.cycle.iter().flat_map(|cycle| {
+        [
+            ("cycles, trains", &cycle.trains),
+            ("cycles, datagrams", &cycle.datagrams),
+        ]
+    });
+    for (name, probe) in rows.into_iter().chain(cycles) {
         let Some(probe) = probe else { continue };
         table.add_row(vec![
             name.to_owned(),

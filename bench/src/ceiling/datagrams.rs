@@ -20,7 +20,7 @@ use super::{Cores, Measured, Run, Timing};
 const MESSAGE_BYTES_MAX: usize = 1500;
 
 /// Kernel memory charged for one small datagram in bytes (its buffer and bookkeeping), upper bound.
-const CHARGE_BYTES: usize = 2304;
+pub const CHARGE_BYTES: usize = 2304;
 
 /// First address of the simulated devices; the network is 127.0.0.0/8, all of it loopback.
 const FIRST_ADDRESS: u32 = 0x7f01_0001;
@@ -78,7 +78,7 @@ impl std::fmt::Display for Variant {
 }
 
 /// Messages of one side with the header memory of its calls, reused for every batch.
-struct Batch {
+pub struct Batch {
     send: MultiHeaders<SockaddrIn>,
     receive: MultiHeaders<SockaddrIn>,
     message: Vec<u8>,
@@ -87,20 +87,36 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(size: u16, message_bytes: u16) -> Self {
-        let size = usize::from(size);
+    /// Memory for calls of `size` entries.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
         Self {
             send: MultiHeaders::preallocate(size, None),
             receive: MultiHeaders::preallocate(size, None),
-            message: vec![b'R'; usize::from(message_bytes)],
+            message: vec![b'R'; MESSAGE_BYTES_MAX],
             memory: vec![0; size * MESSAGE_BYTES_MAX],
             size,
         }
     }
 
-    /// Sends one message to each target; how many left.
-    fn send(&mut self, socket: &UdpSocket, targets: &[Option<SockaddrIn>]) -> io::Result<usize> {
-        let entries = vec![[IoSlice::new(&self.message)]; targets.len()];
+    /// Entries of one call.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Sends one message of so many bytes to each target; how many left.
+    ///
+    /// # Errors
+    /// The kernel's, when it refuses for good.
+    pub fn send(
+        &mut self,
+        socket: &UdpSocket,
+        targets: &[Option<SockaddrIn>],
+        message_bytes: usize,
+    ) -> io::Result<usize> {
+        let message = &self.message[..message_bytes.min(MESSAGE_BYTES_MAX)];
+        let entries = vec![[IoSlice::new(message)]; targets.len()];
         let control: [ControlMessage<'_>; 0] = [];
         let flags = MsgFlags::MSG_DONTWAIT;
         match sendmmsg(
@@ -118,7 +134,10 @@ impl Batch {
     }
 
     /// Takes what is there, at most one batch; how many came.
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// The kernel's, when it refuses for good.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         let mut entries: Vec<[IoSliceMut<'_>; 1]> = self
             .memory
             .chunks_mut(MESSAGE_BYTES_MAX)
@@ -175,8 +194,8 @@ fn ask(
     (core, timing): (usize, Timing),
 ) -> io::Result<Run> {
     endpoint::pin(core)?;
-    let mut batch = Batch::new(variant.batch, shape.request_bytes);
-    let targets = targets(shape.addresses, port);
+    let mut batch = Batch::new(variant.batch.into());
+    let targets = addresses(shape.addresses, port);
     let capacity = endpoint::receive_capacity(socket)? * 4 / CHARGE_BYTES;
     let window = usize::from(variant.in_flight).min(capacity.max(1));
     let (mut next, mut in_flight, mut answered, mut lost) = (0, 0, 0u64, 0u64);
@@ -187,7 +206,11 @@ fn ask(
             .min(batch.size)
             .min(targets.len() - next);
         if room == batch.size || room == targets.len() - next {
-            let sent = batch.send(socket, &targets[next..next + room])?;
+            let sent = batch.send(
+                socket,
+                &targets[next..next + room],
+                shape.request_bytes.into(),
+            )?;
             in_flight += sent;
             next = if next + sent == targets.len() {
                 0
@@ -209,8 +232,9 @@ fn ask(
 }
 
 /// Distinct addresses of 127.0.0.0/8, all on the peer's port.
-fn targets(addresses: u32, port: u16) -> Vec<Option<SockaddrIn>> {
-    (0..addresses.max(1))
+#[must_use]
+pub fn addresses(count: u32, port: u16) -> Vec<Option<SockaddrIn>> {
+    (0..count.max(1))
         .map(|index| Ipv4Addr::from(FIRST_ADDRESS + index))
         .map(|address| Some(SockaddrIn::from(std::net::SocketAddrV4::new(address, port))))
         .collect()
@@ -225,7 +249,7 @@ fn answer(
     (core, stop): (usize, &AtomicBool),
 ) -> io::Result<()> {
     endpoint::pin(core)?;
-    let mut batch = Batch::new(variant.batch, shape.response_bytes);
+    let mut batch = Batch::new(variant.batch.into());
     let SocketAddr::V4(asker) = asker else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     };
@@ -233,7 +257,7 @@ fn answer(
     while !stop.load(Ordering::Relaxed) {
         let mut left = batch.receive(socket)?;
         while left > 0 && !stop.load(Ordering::Relaxed) {
-            left -= batch.send(socket, &targets[..left])?;
+            left -= batch.send(socket, &targets[..left], shape.response_bytes.into())?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! and as a share of it. Called by `sirocco ceiling` and, interleaved with its own runs, by
 //! `sirocco bench`. It does not judge: the record does.
 
+pub mod cycle;
 mod datagrams;
 mod endpoint;
 mod stream;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::Spread;
+use cycle::{CycleCeiling, CycleGauge};
 use endpoint::Stamp;
 
 /// The two cores of a probe: the asking side's and the answering side's.
@@ -191,6 +193,9 @@ pub struct Ceiling {
     pub datagram: Option<Probe>,
     /// TCP, closed loop.
     pub tcp: Option<Probe>,
+    /// Whole session cycles, where sessions are built.
+    #[serde(default)]
+    pub cycle: Option<CycleCeiling>,
 }
 
 impl Ceiling {
@@ -203,7 +208,13 @@ impl Ceiling {
             &self.datagram,
             &self.tcp,
         ];
-        probes.into_iter().flatten().map(|probe| probe.lost).sum()
+        let cycles = self.cycle.as_ref().map_or(0, CycleCeiling::lost);
+        cycles
+            + probes
+                .into_iter()
+                .flatten()
+                .map(|probe| probe.lost)
+                .sum::<u64>()
     }
 }
 
@@ -348,11 +359,30 @@ impl Gauge {
             gso_gro_one_way,
             datagram,
             tcp,
+            cycle: None,
         }
     }
 }
 
 impl CeilingSpec {
+    /// A gauge of whole session cycles with these messages, on the same cores and next hops.
+    ///
+    /// # Errors
+    /// The kernel's, when a probe cannot run.
+    pub fn cycles(&self, message_bytes: [u16; cycle::MESSAGES]) -> io::Result<CycleGauge> {
+        let shape = cycle::Shape {
+            message_bytes,
+            train: self.train,
+            next_hops: self.next_hops,
+            addresses: self.addresses,
+        };
+        let carriers = match self.probes {
+            Probes::Datagrams => cycle::Carriers::Datagrams,
+            Probes::All | Probes::Trains => cycle::Carriers::Both,
+        };
+        CycleGauge::calibrate(shape, carriers, self.cores, self.timing)
+    }
+
     fn trains(&self) -> trains::Shape {
         let Self {
             request_bytes,
@@ -403,14 +433,29 @@ fn fastest<V: Copy + ToString>(
     Ok(kept)
 }
 
-/// Measures the ceilings of `spec` with `repetitions` of each probe, interleaved.
+/// Measures the ceilings of `spec` with `repetitions` of each probe, interleaved; those of a session
+/// cycle as well where the lengths of its messages are given.
 ///
 /// # Errors
 /// The kernel's, when a probe cannot run.
-pub fn measure(spec: CeilingSpec, repetitions: u32) -> io::Result<Ceiling> {
+pub fn measure(
+    spec: CeilingSpec,
+    cycle_bytes: Option<[u16; cycle::MESSAGES]>,
+    repetitions: u32,
+) -> io::Result<Ceiling> {
     let mut gauge = Gauge::calibrate(spec)?;
+    let mut cycles = match cycle_bytes {
+        Some(message_bytes) => Some(spec.cycles(message_bytes)?),
+        None => None,
+    };
     for _ in 0..repetitions.max(1) {
         gauge.repeat()?;
+        if let Some(cycles) = &mut cycles {
+            cycles.repeat()?;
+        }
     }
-    Ok(gauge.ceiling())
+    Ok(Ceiling {
+        cycle: cycles.map(|cycles| cycles.ceiling()),
+        ..gauge.ceiling()
+    })
 }

@@ -18,7 +18,7 @@ pub const TRAIN_BYTES_MAX: usize = 65_507;
 pub const SEGMENTS_MAX: u16 = 128;
 
 /// Buffer that holds any train.
-const BUFFER_BYTES: usize = 1 << 16;
+pub const BUFFER_BYTES: usize = 1 << 16;
 
 /// Lengths of what travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
