@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod identity;
+pub mod msrp;
 pub mod sdp;
 pub mod sip;
 pub mod sir;

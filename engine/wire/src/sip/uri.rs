@@ -312,7 +312,7 @@ fn same_text(one: &[u8], other: &[u8], fold_case: bool) -> bool {
     }
 }
 
-fn same_escaped(one: Option<&[u8]>, other: Option<&[u8]>, fold_case: bool) -> bool {
+pub(crate) fn same_escaped(one: Option<&[u8]>, other: Option<&[u8]>, fold_case: bool) -> bool {
     match (one, other) {
         (None, None) => true,
         (Some(one), Some(other)) => same_text(&unescaped(one), &unescaped(other), fold_case),
@@ -332,7 +332,7 @@ fn ipv6_reference(host: &[u8]) -> Option<Ipv6Addr> {
 }
 
 /// RFC 5954 4.1: IPv6 references compare as addresses, not as text.
-fn same_host(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn same_host(one: &[u8], other: &[u8]) -> bool {
     match (ipv6_reference(one), ipv6_reference(other)) {
         (Some(one), Some(other)) => one == other,
         _ => one.eq_ignore_ascii_case(other),
