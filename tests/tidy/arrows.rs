@@ -5,14 +5,20 @@ use crate::source::{File, tree};
 use crate::{Fault, hold};
 
 /// Each crate by its directory, and the crates of Sirocco that it may depend on.
-const ARROWS: [(&str, &str, &[&str]); 8] = [
+const ARROWS: [(&str, &str, &[&str]); 9] = [
     ("engine/wire", "sirocco-wire", &[]),
     ("engine/ring", "sirocco-ring", &[]),
     ("engine/index", "sirocco-index", &[]),
+    ("engine/session", "sirocco-session", &["sirocco-wire"]),
     (
         "engine/dispatch",
         "sirocco-dispatch",
-        &["sirocco-wire", "sirocco-ring", "sirocco-index"],
+        &[
+            "sirocco-wire",
+            "sirocco-ring",
+            "sirocco-index",
+            "sirocco-session",
+        ],
     ),
     (
         "loadgen",
@@ -29,6 +35,7 @@ const ENGINE_AND_LOADGEN: &[&str] = &[
     "sirocco-wire",
     "sirocco-ring",
     "sirocco-index",
+    "sirocco-session",
     "sirocco-dispatch",
     "sirocco-loadgen",
 ];

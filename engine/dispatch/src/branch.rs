@@ -6,19 +6,13 @@
 //! hands it the branch value. The shard is its only caller.
 
 use siphasher::sip::SipHasher13;
+pub use sirocco_session::hexadecimal::hexadecimal;
+use sirocco_session::hexadecimal::value;
+pub use sirocco_session::wheel::Handle;
 use std::hash::Hasher;
 
 /// The magic cookie of RFC 3261 8.1.1.7, which every branch begins with.
 pub const MAGIC_COOKIE: &[u8; 7] = b"z9hG4bK";
-
-/// The slot and generation that a branch names; both come from this process if the tag holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handle {
-    /// Index of the transaction in its table.
-    pub slot: u32,
-    /// How often that slot had been opened when the SIR was sent.
-    pub generation: u32,
-}
 
 /// Why a branch names no transaction of this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,55 +86,6 @@ fn pack(handle: Handle) -> u64 {
     u64::from(handle.slot) << 32 | u64::from(handle.generation)
 }
 
-/// Renders a word as 16 lower-case hexadecimal digits, most significant first, eight at a time.
-#[inline]
-#[must_use]
-pub fn hexadecimal(word: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    digits[..8].copy_from_slice(&eight_digits((word >> 32) as u32).to_be_bytes());
-    digits[8..].copy_from_slice(&eight_digits(word as u32).to_be_bytes());
-    digits
-}
-
-/// Spreads eight nibbles over eight bytes and turns each into its ASCII digit, without a table.
-#[inline]
-fn eight_digits(half: u32) -> u64 {
-    const NIBBLES: u64 = 0x0f0f_0f0f_0f0f_0f0f;
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut spread = u64::from(half);
-    spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
-    spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
-    spread = (spread | spread << 4) & NIBBLES;
-    // Bit 4 of (nibble + 6) is set for 10..=15 only: those take the letters' distance as well.
-    let letters = (spread + ONES * 6) >> 4 & ONES;
-    // The distance from '9' + 1 to 'a' is 39 = 32 + 8 - 1; no multiplication, which SSE2 lacks.
-    spread + ONES * 0x30 + (letters << 5) + (letters << 3) - letters
-}
-
-/// Reads 16 lower-case hexadecimal digits; `None` on any other octet.
-#[inline]
-fn value(digits: &[u8; 16]) -> Option<u64> {
-    let mut word = 0u64;
-    let mut fault = 0u8;
-    for &digit in digits {
-        let nibble = NIBBLE[usize::from(digit)];
-        fault |= nibble;
-        word = word << 4 | u64::from(nibble & 0x0f);
-    }
-    (fault & 0x80 == 0).then_some(word)
-}
-
-/// The value of each octet as a lower-case hexadecimal digit; 0x80 where it is none.
-const NIBBLE: [u8; 256] = {
-    let mut table = [0x80; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,12 +101,6 @@ mod tests {
             let names = BranchKey::new(key);
             let handle = Handle { slot, generation };
             prop_assert_eq!(names.recognise(&whole(names.name(handle))), Ok(handle));
-        }
-
-        #[test]
-        fn hexadecimal_is_what_the_standard_library_prints(word: u64) {
-            let digits = hexadecimal(word);
-            prop_assert_eq!(String::from_utf8_lossy(&digits), format!("{word:016x}"));
         }
 
         #[test]

@@ -29,8 +29,9 @@ pub mod templates;
 pub mod token;
 pub mod train;
 pub mod transaction;
-pub mod wheel;
 pub mod worker;
+
+pub use sirocco_session::wheel;
 
 #[cfg(test)]
 mod testing;

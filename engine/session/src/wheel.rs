@@ -1,12 +1,19 @@
-//! The timer wheel: which transactions are due for Timer E or F, and nothing else.
+//! The timer wheel: which transactions and sessions are due for a timer, and nothing else.
 //!
 //! Entries are (slot, generation) pairs in chunks taken from one pool; they are never searched for and
-//! never removed early: an answered transaction leaves its entry behind, and the shard sees by the
-//! generation that it is stale. That makes arming a sequential 8-byte write and keeps the wheel out of
+//! never removed early: an answered transaction leaves its entry behind, and its owner sees by the
+//! generation that it is stale. `Sessions` has one for its sessions, `sirocco_dispatch` one for its SIRs. That makes arming a sequential 8-byte write and keeps the wheel out of
 //! the answer path. Departure times of trains and Retry-After of next hops are not kept here: they are
 //! few and have queues of their own. No clock: the caller brings `now`.
 
-use crate::branch::Handle;
+/// A slot and its generation: the name of a transaction or session inside its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// Index in its table.
+    pub slot: u32,
+    /// How often that slot had been opened when this name was given.
+    pub generation: u32,
+}
 
 /// Length of one tick in nanoseconds: Timer E is 500 ms at the least, so 1 % of it is fine enough.
 pub const TICK_NS: u64 = 5_000_000;
@@ -60,6 +67,12 @@ impl Wheel {
     #[must_use]
     pub fn armed(&self) -> u64 {
         self.armed
+    }
+
+    /// Octets of the ring and of all chunks.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.ring) + self.pool.len() * size_of::<Chunk>()
     }
 
     /// Arms a timer that expires at `due` (nanoseconds), up to one tick late and never early.

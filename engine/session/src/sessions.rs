@@ -1,0 +1,266 @@
+//! All sessions of one worker: what comes in is told apart here and answered in the modules below.
+//!
+//! `stateless` answers what opens nothing, `invite` opens sessions, `dialog` answers inside them, `push` sends our own
+//! requests and reads their responses, `timers` repeats and gives up. Each takes one [`Turn`]: the time, where the
+//! message came from, and the two edges.
+
+mod dialog;
+mod invite;
+mod push;
+mod stateless;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use crate::arena::{Arena, TextRef};
+use crate::asked::Asked;
+use crate::config::{MESSAGE_BYTES_MAX, SESSIONS_MAX, SessionConfig};
+use crate::counts::SessionCounts;
+use crate::host::{Cause, Host, Outbox, Path, SessionEvent};
+use crate::lookup::Lookup;
+use crate::names::Names;
+use crate::slot::{State, Table, mark};
+use crate::wheel::{AHEAD_MAX_NS, Handle, Wheel};
+use sirocco_wire::sdp::connection_data;
+use sirocco_wire::sip::{Message, Method};
+use stateless::Allowance;
+
+/// RFC 3261 table 4: T1, the round-trip estimate, in nanoseconds.
+const T1_NS: u64 = 500_000_000;
+/// RFC 3261 table 4: T2, the longest interval between retransmissions, in nanoseconds.
+const T2_NS: u64 = 4_000_000_000;
+/// RFC 3261 table 4: T4, the longest time that a message stays in the network, in nanoseconds.
+const T4_NS: u64 = 5_000_000_000;
+/// RFC 3261 table 4: Timers F, H and L, in nanoseconds.
+const TRANSACTION_NS: u64 = 64 * T1_NS;
+/// Octets of a message over a stream, and of one that found no room in the outbox.
+const SCRATCH_BYTES: usize = 65_536;
+
+/// One message, or one pass of the timers, and the edges that it is answered with.
+struct Turn<'a, H, O> {
+    now: u64,
+    path: Path,
+    host: &'a mut H,
+    out: &'a mut O,
+}
+
+/// What never changes in our messages.
+struct Fixed {
+    /// From of our requests where a dialog's To is the usual one.
+    local: Box<[u8]>,
+    /// Header lines of a 2xx to INVITE, over UDP and over a stream.
+    accepted: [Box<[u8]>; 2],
+    /// Header lines of a response to OPTIONS.
+    options: Box<[u8]>,
+    /// From behind the Request-URI to the branch, over UDP and over a stream.
+    via: [Box<[u8]>; 2],
+    /// Our address as session descriptions want it.
+    connection: Box<str>,
+    /// What stands before and behind the session's name in our MSRP path.
+    msrp: [Box<[u8]>; 2],
+    /// The line of a 503.
+    retry_after: Box<[u8]>,
+}
+
+/// The methods that are answered otherwise than with 405.
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, MESSAGE, OPTIONS, REGISTER\r\n";
+
+impl Fixed {
+    fn new(config: &SessionConfig) -> Self {
+        let address = config.address;
+        let uri = match config.uri.as_str() {
+            "" => format!("sip:ppg@{address}"),
+            uri => uri.to_owned(),
+        };
+        let own = |text: String| text.into_bytes().into_boxed_slice();
+        let accepted = |transport: &str| {
+            own(format!(
+                "Contact: <sip:ppg@{address}{transport}>\r\n{ALLOW}Supported:\r\n\
+                 Content-Type: application/sdp\r\n"
+            ))
+        };
+        let via = |transport: &str| {
+            own(format!(
+                " SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch="
+            ))
+        };
+        let msrp = config.msrp.unwrap_or(address);
+        Self {
+            local: own(format!("<{uri}>")),
+            accepted: [accepted(""), accepted(";transport=tcp")],
+            options: own(format!(
+                "{ALLOW}Accept: application/sdp, text/parameters\r\nSupported:\r\n"
+            )),
+            via: [via("UDP"), via("TCP")],
+            connection: connection_data(msrp.ip()).into_boxed_str(),
+            msrp: [own(format!("msrp://{msrp}/")), own(";tcp".to_owned())],
+            retry_after: own(format!("Retry-After: {}\r\n", config.retry_after_s)),
+        }
+    }
+}
+
+/// The sessions of one worker.
+pub struct Sessions {
+    config: SessionConfig,
+    fixed: Fixed,
+    names: Names,
+    table: Table,
+    lookup: Lookup,
+    arena: Arena,
+    wheel: Wheel,
+    expired: Vec<Handle>,
+    scratch: Box<[u8]>,
+    refusals: Allowance,
+    counts: SessionCounts,
+    draining: bool,
+    /// Where `end_all` goes on.
+    drain_from: Option<u32>,
+}
+
+impl Sessions {
+    /// Builds the sessions of a worker; `key` is secret and drawn at start, `now` in nanoseconds.
+    #[must_use]
+    pub fn new(mut config: SessionConfig, key: [u64; 2], now: u64) -> Self {
+        config.sessions_max = config.sessions_max.clamp(1, SESSIONS_MAX);
+        config.message_bytes_max = config.message_bytes_max.min(MESSAGE_BYTES_MAX);
+        let sessions_max = config.sessions_max as usize;
+        Self {
+            fixed: Fixed::new(&config),
+            names: Names::new(key),
+            table: Table::new(sessions_max),
+            lookup: Lookup::new(sessions_max),
+            arena: Arena::new(sessions_max * config.text_bytes_per_session_max),
+            wheel: Wheel::new(now, 0),
+            expired: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            refusals: Allowance::new(config.refusals_per_s_max, now),
+            counts: SessionCounts::default(),
+            draining: false,
+            drain_from: None,
+            config,
+        }
+    }
+
+    /// Takes a request. `message` is one datagram, or one framed message of a connection.
+    #[inline]
+    pub fn request(
+        &mut self,
+        now: u64,
+        path: Path,
+        message: &Message<'_>,
+        host: &mut impl Host,
+        out: &mut impl Outbox,
+    ) {
+        self.counts.requests += 1;
+        let turn = &mut Turn {
+            now,
+            path,
+            host,
+            out,
+        };
+        let Some(asked) = Asked::read(message, path.peer()) else {
+            self.unreadable(turn, message);
+            return;
+        };
+        match (asked.method, asked.to_tag) {
+            (Method::Ack, _) => self.acknowledge(turn, &asked),
+            (Method::Cancel, _) => self.cancel(turn, &asked),
+            _ if !self.is_acceptable(turn, &asked) => {}
+            (Method::Invite, None) => self.invite(turn, &asked),
+            (Method::Invite, Some(_)) => self.invite_again(turn, &asked),
+            (Method::Bye, _) => self.bye(turn, &asked),
+            (Method::Message, Some(_)) => self.message(turn, &asked),
+            (Method::Message, None) => self.returned(turn, &asked),
+            (Method::Options, _) => self.options(turn, &asked),
+            (Method::Register, _) => self.register(turn, &asked),
+            _ => self.refuse_method(turn, &asked),
+        }
+    }
+
+    /// Sessions that are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no session is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets of all tables and texts, as far as they were touched.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
+            + self.lookup.memory_bytes()
+            + self.arena.memory_bytes()
+            + self.wheel.memory_bytes()
+            + self.scratch.len()
+    }
+
+    /// What became of everything so far.
+    #[must_use]
+    pub fn counts(&self) -> &SessionCounts {
+        &self.counts
+    }
+
+    /// Sets the timer of a session, at most as far ahead as the wheel reaches.
+    #[inline]
+    fn arm(&mut self, now: u64, handle: Handle, due: u64) {
+        let due = due.min(now + AHEAD_MAX_NS);
+        if self.table.at_mut(handle.slot).set_due(due) {
+            self.wheel.arm(due, handle);
+        }
+    }
+
+    /// Notes that the content of a session will not arrive, unless that is settled.
+    fn fail<H: Host, O>(&mut self, turn: &mut Turn<'_, H, O>, handle: Handle, cause: Cause) {
+        let slot = self.table.at_mut(handle.slot);
+        if slot.has(mark::SETTLED) {
+            return;
+        }
+        slot.marks |= mark::SETTLED;
+        self.counts.failed.count(cause);
+        let event = SessionEvent::Failed(cause);
+        turn.host.note(turn.now, slot.owner, slot.content, event);
+    }
+
+    /// Ends a session: its texts and its slot are free, its name is over.
+    fn end<H: Host, O>(&mut self, turn: &mut Turn<'_, H, O>, handle: Handle, cause: Cause) {
+        self.fail(turn, handle, cause);
+        let slot = self.table.at(handle.slot);
+        let (owner, content, fingerprint) = (slot.owner, slot.content, slot.fingerprint);
+        if slot.state() == State::Accepted {
+            self.arena.free(TextRef::of_word(slot.kept));
+        }
+        self.arena.free(slot.texts);
+        let table = &self.table;
+        self.lookup
+            .leave(fingerprint, handle.slot, |slot| table.at(slot).fingerprint);
+        self.table.close(handle.slot);
+        self.counts.ended.count(cause);
+        self.counts.open = self.table.len() as u64;
+        let event = SessionEvent::Ended(cause);
+        turn.host.note(turn.now, owner, content, event);
+    }
+}
+
+/// Sends a message along a path: straight into a datagram, or through `scratch` into a connection.
+#[inline]
+fn send<O: Outbox>(
+    (scratch, counts): (&mut [u8], &mut SessionCounts),
+    out: &mut O,
+    path: Path,
+    write: impl FnOnce(&mut [u8]) -> usize,
+) -> bool {
+    let sent = match path {
+        Path::Datagram { peer } => out.datagram(peer, write),
+        Path::Stream { stream, .. } => {
+            let length = write(scratch);
+            out.stream(stream, &scratch[..length])
+        }
+    };
+    counts.no_room += u64::from(!sent);
+    sent
+}

@@ -1,0 +1,190 @@
+//! Requests inside a dialog: ACK, BYE, MESSAGE and another INVITE (RFC 3261 12.2.2).
+//!
+//! The To tag names the session and proves that the request belongs to its Call-ID and From tag. The last CSeq number
+//! tells a retransmission, which is answered again and changes nothing; so no server transaction is kept.
+
+use super::{Sessions, T4_NS, Turn};
+use crate::arena::TextRef;
+use crate::asked::Asked;
+use crate::host::{Cause, Host, Outbox, SessionEvent};
+use crate::render::Response;
+use crate::slot::{State, mark};
+use crate::wheel::Handle;
+use sirocco_wire::sip::{HeaderName, Status};
+
+/// How a request's CSeq number stands to the last one (RFC 3261 12.2.2).
+enum Order {
+    New,
+    Repeated,
+    Late,
+}
+
+impl Sessions {
+    /// The session that a request inside a dialog belongs to; it may be over.
+    #[inline]
+    pub(super) fn dialog_of(&self, asked: &Asked<'_>) -> Option<Handle> {
+        let fingerprint = self.names.fingerprint(asked.call_id, asked.from_tag);
+        let handle = self.names.recognise(asked.to_tag?, fingerprint).ok()?;
+        self.table.knows(handle).then_some(handle)
+    }
+
+    /// RFC 3261 13.3.1.4: the ACK ends the repetition of the 2xx; the session is established.
+    #[inline]
+    pub(super) fn acknowledge<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+    ) {
+        let Some(handle) = self.dialog_of(asked) else {
+            self.counts.strays.acks += 1;
+            return;
+        };
+        let Some(slot) = self.table.find(handle) else {
+            self.counts.repeated += 1;
+            return;
+        };
+        if slot.state() != State::Accepted {
+            self.counts.repeated += 1;
+            return;
+        }
+        let kept = TextRef::of_word(slot.kept);
+        slot.enter(State::Open, turn.now);
+        let (owner, content) = (slot.owner, slot.content);
+        self.arena.free(kept);
+        self.counts.established += 1;
+        let event = SessionEvent::Established { session: handle };
+        turn.host.note(turn.now, owner, content, event);
+        self.begin_content(turn, handle);
+    }
+
+    /// The device ends its session. A session of ours that is over already is answered 200 again.
+    #[inline]
+    pub(super) fn bye<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
+        let Some(handle) = self.dialog_of(asked) else {
+            self.refuse(turn, asked, Status::of(481), |refused| {
+                &mut refused.no_dialog
+            });
+            return;
+        };
+        if self.table.find(handle).is_none() {
+            self.counts.repeated += 1;
+            self.confirm(turn, asked);
+            return;
+        }
+        match self.order_of(handle, asked) {
+            Order::Late => {
+                self.out_of_order(turn, asked);
+                return;
+            }
+            Order::Repeated => self.counts.repeated += 1,
+            Order::New => {}
+        }
+        self.confirm(turn, asked);
+        let slot = self.table.at_mut(handle.slot);
+        match slot.state() {
+            // The response to our MESSAGE may have been overtaken: it decides whether the content arrived.
+            State::Pushing => {
+                slot.enter(State::HungUp, turn.now);
+                self.arm(turn.now, handle, turn.now + T4_NS);
+            }
+            State::HungUp => {}
+            State::Ending => {
+                let cause = Cause::of_word(slot.kept);
+                self.end(turn, handle, cause);
+            }
+            _ => self.end(turn, handle, Cause::Peer),
+        }
+    }
+
+    /// A MESSAGE from the device: the host gets it once.
+    pub(super) fn message<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+    ) {
+        let handle = self.dialog_of(asked);
+        let Some(handle) = handle.filter(|handle| self.table.find(*handle).is_some()) else {
+            self.refuse(turn, asked, Status::of(481), |refused| {
+                &mut refused.no_dialog
+            });
+            return;
+        };
+        match self.order_of(handle, asked) {
+            Order::New => {
+                self.counts.messages += 1;
+                let owner = self.table.at(handle.slot).owner;
+                let content_type = asked.message.header(HeaderName::ContentType).unwrap_or(b"");
+                let body = asked.message.body();
+                turn.host.received(turn.now, owner, content_type, body);
+            }
+            Order::Repeated => self.counts.repeated += 1,
+            Order::Late => {
+                self.out_of_order(turn, asked);
+                return;
+            }
+        }
+        self.confirm(turn, asked);
+    }
+
+    /// RFC 3261 14.2: another offer is refused, the session stays as it was.
+    #[cold]
+    pub(super) fn invite_again<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+    ) {
+        let handle = self.dialog_of(asked);
+        let Some(handle) = handle.filter(|handle| self.table.find(*handle).is_some()) else {
+            self.refuse(turn, asked, Status::of(481), |refused| {
+                &mut refused.no_dialog
+            });
+            return;
+        };
+        match self.order_of(handle, asked) {
+            Order::Late => self.out_of_order(turn, asked),
+            _ => self.refuse(turn, asked, Status::of(488), |refused| &mut refused.offer),
+        }
+    }
+
+    /// Compares the CSeq number with the last one and notes it.
+    #[inline]
+    fn order_of(&mut self, handle: Handle, asked: &Asked<'_>) -> Order {
+        let slot = self.table.at_mut(handle.slot);
+        let number = asked.cseq.number;
+        if number > slot.remote_cseq {
+            slot.remote_cseq = number;
+            return Order::New;
+        }
+        if number == slot.remote_cseq {
+            Order::Repeated
+        } else {
+            Order::Late
+        }
+    }
+
+    #[cold]
+    fn out_of_order<H, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
+        self.refuse(turn, asked, Status::of(500), |refused| {
+            &mut refused.out_of_order
+        });
+    }
+
+    /// Answers 200 inside a dialog.
+    #[inline]
+    fn confirm<H, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
+        let response = Response {
+            status: Status::OK,
+            tag: b"",
+            lines: b"",
+            routes: false,
+            body: b"",
+        };
+        self.respond(turn, asked, &response);
+    }
+
+    /// Whether the device may still be sent something.
+    #[inline]
+    pub(super) fn is_to_end(&self, handle: Handle) -> bool {
+        self.table.at(handle.slot).has(mark::DRAIN)
+    }
+}

@@ -1,0 +1,333 @@
+//! What is refused, and that it leaves nothing behind.
+
+use super::*;
+
+fn refused(lines: &str, code: u16) -> String {
+    let mut device = Device::new(config());
+    device.say(&device.invite(lines));
+    let response = device.net.one();
+    assert!(
+        response.starts_with(&format!("SIP/2.0 {code} ")),
+        "{response}"
+    );
+    assert_eq!((device.sessions.len(), response.len() % 16), (0, 0));
+    response
+}
+
+#[test]
+fn tokens_that_grant_nothing_are_named() {
+    for (refusal, line) in [
+        (Refusal::TokenForged, "403 Token Not Valid"),
+        (Refusal::TokenExpired, "403 Token Expired"),
+        (Refusal::TokenUsed, "403 Token Already Used"),
+        (Refusal::ContentGone, "410 Content Gone"),
+    ] {
+        let mut device = Device::new(config());
+        device.people.verdict = Err(refusal);
+        let before = device.sessions.memory_bytes();
+        for call in 0..100 {
+            device.call_id = format!("call-{call}");
+            device.say(&device.invite(""));
+        }
+        assert!(
+            device.net.texts().iter().all(|text| text.contains(line)),
+            "{refusal:?}"
+        );
+        assert_eq!(device.sessions.counts().refused.total(), 100);
+        assert!(device.sessions.is_empty() && device.people.events.is_empty());
+        // One page of one class of texts is all that a refused INVITE can take.
+        assert!(device.sessions.memory_bytes() <= before + (64 << 10));
+    }
+    let mut device = Device::new(config());
+    device.say(&device.invite("").replace(";t=", ";x="));
+    assert!(
+        device
+            .net
+            .one()
+            .starts_with("SIP/2.0 403 Token Missing\r\n")
+    );
+}
+
+#[test]
+fn a_refusal_says_the_same_each_time_and_its_ack_is_ignored() {
+    let mut device = Device::new(config());
+    device.people.verdict = Err(Refusal::TokenForged);
+    device.say(&device.invite(""));
+    let first = device.net.one();
+    device.say(&device.invite(""));
+    assert_eq!(device.net.one(), first);
+    device.learn_tag(&first);
+    device.say(&device.inside("ACK", 1, "", ""));
+    assert!(device.net.datagrams.is_empty());
+    assert_eq!(device.sessions.counts().strays.acks, 1);
+}
+
+#[test]
+fn refusals_beyond_the_bound_are_dropped_and_counted() {
+    let mut device = Device::new(SessionConfig {
+        refusals_per_s_max: 100,
+        ..config()
+    });
+    device.people.verdict = Err(Refusal::TokenForged);
+    for _ in 0..50 {
+        device.say(&device.invite(""));
+    }
+    assert_eq!(device.net.datagrams.len(), 10);
+    let counts = device.sessions.counts();
+    assert_eq!(
+        (counts.refused.token_forged, counts.refusals_dropped),
+        (50, 40)
+    );
+    device.net.datagrams.clear();
+    device.people.verdict = People::new().verdict;
+    device.build();
+    assert_eq!(device.sessions.len(), 1, "who has a token is not held up");
+}
+
+#[test]
+fn what_an_invite_lacks_is_named() {
+    assert!(
+        refused("Require: 100rel\r\nRequire: x, y\r\n", 420)
+            .contains("Unsupported: 100rel\r\nUnsupported: x, y\r\n")
+    );
+    refused("Call-ID: again\r\n", 400);
+    refused("Contact: <sip:second@h>\r\n", 400);
+    let long = format!("Record-Route: <sip:{};lr>\r\n", "r".repeat(1_100));
+    refused(&long, 513);
+    let cases = [
+        ("application/sdp", "v=1\r\n", 488),
+        ("application/sdp", "nonsense", 488),
+        ("text/plain", "hello", 415),
+    ];
+    for (kind, body, code) in cases {
+        let mut device = Device::new(config());
+        device.say(&device.invite_with("", kind, body));
+        let response = device.net.one();
+        assert!(
+            response.starts_with(&format!("SIP/2.0 {code} ")),
+            "{response}"
+        );
+        assert_eq!(
+            response.contains("Accept: application/sdp\r\n"),
+            code == 415
+        );
+        assert!(
+            device.people.invitations.is_empty(),
+            "the token is not consumed"
+        );
+    }
+    for (from, to, code) in [
+        ("INVITE sip:ppg", "INVITE tel:ppg", 416),
+        ("CSeq: 1 INVITE", "CSeq: 1 BYE", 400),
+        ("SIP/2.0\r\nVia", "SIP/3.0\r\nVia", 505),
+        ("Contact: <sip:", "Contact: <tel:", 400),
+    ] {
+        let mut device = Device::new(config());
+        device.say(&device.invite("").replace(from, to));
+        let response = device.net.one();
+        assert!(
+            response.starts_with(&format!("SIP/2.0 {code} ")),
+            "{response}"
+        );
+    }
+}
+
+#[test]
+fn an_invite_without_an_offer_gets_one() {
+    let mut device = Device::new(config());
+    device.say(&device.invite_with("", "application/sdp", ""));
+    let accepted = device.net.one();
+    assert!(accepted.starts_with("SIP/2.0 200 ") && accepted.contains("\r\n\r\nv=0\r\n"));
+}
+
+#[test]
+fn streams_that_we_do_not_take_are_refused_one_by_one() {
+    let mut device = Device::new(config());
+    let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=5 6\r\n\
+        m=audio 4000 RTP/AVP 0 8\r\na=sendrecv\r\nm=message 9 TCP/MSRP *\r\na=path:msrp://127.0.0.1:9/x;tcp\r\n";
+    device.say(&device.invite_with("", "application/sdp", body));
+    let accepted = device.net.one();
+    assert!(
+        accepted.contains("t=5 6\r\nm=audio 0 RTP/AVP 0 8\r\nm=message 0 TCP/MSRP *\r\n"),
+        "{accepted}"
+    );
+}
+
+#[test]
+fn a_full_table_says_when_to_come_back() {
+    let mut device = Device::new(SessionConfig {
+        sessions_max: 1,
+        ..config()
+    });
+    device.build();
+    device.call_id = "c2".to_owned();
+    device.say(&device.invite(""));
+    let response = device.net.one();
+    assert!(response.starts_with("SIP/2.0 503 ") && response.contains("Retry-After: 5\r\n"));
+    assert_eq!(
+        device.people.invitations.len(),
+        1,
+        "the token is not consumed"
+    );
+}
+
+#[test]
+fn what_nobody_asked_for_is_refused() {
+    let mut device = Device::new(config());
+    device.tag = "0".repeat(32);
+    for method in ["BYE", "MESSAGE", "INVITE", "OPTIONS"] {
+        device.say(&device.inside(method, 2, "", ""));
+        assert!(device.net.one().starts_with("SIP/2.0 481 "), "{method}");
+    }
+    for method in ["UPDATE", "SUBSCRIBE", "PING"] {
+        device.say(&device.outside(method, "sip:127.0.0.1", "", ""));
+        let response = device.net.one();
+        assert!(response.starts_with("SIP/2.0 405 ") && response.contains("Allow: INVITE, "));
+    }
+    device.say(&device.outside("CANCEL", "sip:127.0.0.1", "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 481 "));
+    device.say(&device.inside("ACK", 1, "", ""));
+    assert!(device.net.datagrams.is_empty());
+}
+
+#[test]
+fn options_say_what_is_taken() {
+    let mut device = Device::new(config());
+    device.say(&device.outside("OPTIONS", "sip:127.0.0.1", "", ""));
+    let response = device.net.one();
+    assert!(response.starts_with("SIP/2.0 200 "));
+    for line in [
+        "Allow: INVITE, ACK",
+        "Accept: application/sdp",
+        "Supported:\r\n",
+    ] {
+        assert!(response.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn a_cancel_comes_too_late_and_changes_nothing() {
+    let mut device = Device::new(config());
+    device.build();
+    let cancel = device.invite("").replace("INVITE", "CANCEL");
+    device.say(&cancel);
+    let response = device.net.one();
+    assert!(response.starts_with("SIP/2.0 200 ") && response.contains(&device.tag));
+    assert!(response.contains("CSeq: 1 CANCEL\r\n"));
+    assert_eq!(
+        (device.sessions.len(), device.sessions.counts().cancels),
+        (1, 1)
+    );
+    device.say(&cancel.replace("branch=z9hG4bK", "branch=z9hG4bKo"));
+    assert!(device.net.one().starts_with("SIP/2.0 481 "));
+}
+
+#[test]
+fn the_order_of_requests_in_a_dialog_counts() {
+    let mut device = Device::new(config());
+    device.build();
+    device.say(&device.inside("ACK", 1, "", ""));
+    device.net.datagrams.clear();
+    let kind = "Content-Type: text/plain\r\n";
+    device.say(&device.inside("MESSAGE", 3, kind, "hello"));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
+    device.say(&device.inside("MESSAGE", 3, kind, "hello"));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
+    device.say(&device.inside("BYE", 2, "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 500 "));
+    device.say(&device.inside("INVITE", 4, "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    assert_eq!(
+        device.people.received,
+        [("text/plain".to_owned(), b"hello".to_vec())]
+    );
+    assert_eq!(device.sessions.len(), 1);
+}
+
+#[test]
+fn information_that_a_sir_asked_for_reaches_the_host() {
+    let mut device = Device::new(config());
+    let uri = format!("sip:ppg@127.0.0.1:5070;t={}", crate::testing::TOKEN);
+    let kind = "Content-Type: text/parameters\r\n";
+    device.say(&device.outside("MESSAGE", &uri, kind, "capability: 3\r\n"));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
+    assert_eq!(
+        device.people.received,
+        [("returned".to_owned(), b"capability: 3\r\n".to_vec())]
+    );
+    device.say(&device.outside("MESSAGE", &uri, "Content-Type: text/html\r\n", "x"));
+    let response = device.net.one();
+    assert!(
+        response.starts_with("SIP/2.0 415 ") && response.contains("Accept: text/parameters\r\n")
+    );
+    device.people.verdict = Err(Refusal::TokenExpired);
+    device.say(&device.outside("MESSAGE", &uri, kind, "x"));
+    assert!(device.net.one().starts_with("SIP/2.0 403 "));
+    assert_eq!(device.people.received.len(), 1);
+}
+
+#[test]
+fn a_registration_with_a_token_is_taken() {
+    let mut device = Device::new(config());
+    let uri = format!("sip:127.0.0.1:5070;t={}", crate::testing::TOKEN);
+    let contact =
+        "Contact: <sip:+1@127.0.0.1:6001>;+sip.instance=\"<urn:uuid:7>\"\r\nExpires: 60\r\n";
+    device.say(&device.outside("REGISTER", &uri, contact, ""));
+    let response = device.net.one();
+    assert!(response.starts_with("SIP/2.0 200 "));
+    assert!(response.contains("Contact: <sip:+1@127.0.0.1:6001>;expires=60\r\n"));
+    assert_eq!(
+        device.people.registered,
+        [("sip:+1@127.0.0.1:6001".to_owned(), 60)]
+    );
+    assert_eq!(device.people.invitations[0].2, "urn:uuid:7");
+    device.say(&device.outside("REGISTER", &uri, "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 400 "));
+}
+
+#[test]
+fn a_content_that_no_carrier_takes_is_refused() {
+    let mut device = Device::new(config());
+    device.people.content = Some(("text/plain".to_owned(), vec![b'x'; 5_000], Push::Auto));
+    device.say(&device.invite(""));
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    device.people.content = None;
+    device.say(&device.invite(""));
+    assert!(device.net.one().starts_with("SIP/2.0 410 "));
+    device.people.verdict = Ok(Grant {
+        content: 1,
+        owner: [0; 2],
+    });
+    assert!(device.sessions.is_empty());
+}
+
+#[test]
+fn a_sender_behind_a_translator_is_told_and_answered_where_it_is() {
+    let mut device = Device::new(config());
+    let named = device
+        .invite("")
+        .replace("127.0.0.1:6001;branch", "device.example:6002;rport;branch");
+    device.say(&named);
+    let (target, _) = device.net.datagrams[0];
+    let accepted = device.net.one();
+    assert_eq!(target, PEER);
+    assert!(
+        accepted
+            .contains("device.example:6002;branch=z9hG4bKic1;rport=6001;received=127.0.0.1\r\n")
+    );
+}
+
+#[test]
+fn header_names_are_those_of_the_standard() {
+    let mut device = Device::new(config());
+    let accepted = device.build();
+    let message = Message::parse(accepted.as_bytes()).expect("a response");
+    for name in [
+        HeaderName::Via,
+        HeaderName::Contact,
+        HeaderName::Allow,
+        HeaderName::Supported,
+    ] {
+        assert!(message.header(name).is_some(), "{name:?}");
+    }
+}
