@@ -34,6 +34,31 @@ pub const RECEIVE_BUFFERS_MAX: u32 = 32_768;
 /// when datagrams come singly. A port of hundreds of sockets wants one for every four of them.
 pub const RECEIVE_BUFFERS: u32 = 16;
 
+/// Streams of one port: twice the ports of one address, and 32 MiB of addresses and vectors.
+pub const STREAMS_MAX: u32 = 131_072;
+
+/// Listeners of one port: SIP and MSRP on some addresses each.
+pub const LISTENERS_MAX: usize = 64;
+
+/// Octets of one block of a stream's send queue: a few messages, and 8 blocks are one send of 64 KiB.
+pub const STREAM_BLOCK_BYTES: usize = 8192;
+
+/// Blocks that all streams of a port may queue in; 131,072 are 1 GiB.
+pub const STREAM_BLOCKS_MAX: u32 = 131_072;
+
+/// Octets that one stream may queue: 16 MiB, more than any content pushed over MSRP.
+pub const STREAM_QUEUE_BYTES_MAX: u32 = 16 << 20;
+
+/// Octets of one receive buffer of streams.
+pub const STREAM_BUFFER_BYTES: usize = 16_384;
+
+/// Milliseconds that a closed stream may take to send its queue and to hear the peer's end; then it
+/// is reset. A peer that never answers would hold its place for ever.
+pub const CLOSE_MS_MAX: u64 = 5000;
+
+/// Connections that may wait to be accepted, by default; net.core.somaxconn bounds it.
+pub const BACKLOG: u32 = 1024;
+
 /// The kernel interface under a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backend {
@@ -93,6 +118,25 @@ impl Default for SocketConfig {
     }
 }
 
+/// One TCP listener of a port.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Local address; port 0 lets the kernel choose.
+    pub bind: SocketAddr,
+    /// Connections that may wait to be accepted, at least 1.
+    pub backlog: u32,
+}
+
+impl ListenerConfig {
+    /// A listener on `bind` with the default backlog.
+    pub fn new(bind: SocketAddr) -> ListenerConfig {
+        ListenerConfig {
+            bind,
+            backlog: BACKLOG,
+        }
+    }
+}
+
 /// Everything that a port needs to open.
 #[derive(Debug, Clone)]
 pub struct PortConfig {
@@ -112,6 +156,16 @@ pub struct PortConfig {
     pub gro: bool,
     /// Back slabs and receive buffers by huge pages where the host has them.
     pub huge_pages: bool,
+    /// Up to `LISTENERS_MAX` TCP listeners; their index is the `listener` of accepted streams.
+    pub listeners: Vec<ListenerConfig>,
+    /// Streams that may be open at one time, up to `STREAMS_MAX`; 0 for a port without streams.
+    pub streams_max: u32,
+    /// Octets that one stream may queue, 1 to `STREAM_QUEUE_BYTES_MAX`.
+    pub stream_queue_bytes: u32,
+    /// Blocks of `STREAM_BLOCK_BYTES` for the queues of all streams, 1 to `STREAM_BLOCKS_MAX`.
+    pub stream_blocks: u32,
+    /// Receive buffers of `STREAM_BUFFER_BYTES` shared by all streams, 1 to `RECEIVE_BUFFERS_MAX`.
+    pub stream_buffers: u32,
 }
 
 impl PortConfig {
@@ -126,6 +180,11 @@ impl PortConfig {
             send_path: SendPath::Copy,
             gro: true,
             huge_pages: true,
+            listeners: Vec::new(),
+            streams_max: 0,
+            stream_queue_bytes: 256 << 10,
+            stream_blocks: 1024,
+            stream_buffers: 64,
         }
     }
 
@@ -143,7 +202,19 @@ impl PortConfig {
             "receive_buffer_count",
             buffers,
             RECEIVE_BUFFERS_MAX as usize,
-        )
+        )?;
+        if self.streams_max == 0 && self.listeners.is_empty() {
+            return Ok(());
+        }
+        bound("listeners", self.listeners.len().max(1), LISTENERS_MAX)?;
+        let streams = self.streams_max as usize;
+        bound("streams_max", streams, STREAMS_MAX as usize)?;
+        let queue = self.stream_queue_bytes as usize;
+        bound("stream_queue_bytes", queue, STREAM_QUEUE_BYTES_MAX as usize)?;
+        let blocks = self.stream_blocks as usize;
+        bound("stream_blocks", blocks, STREAM_BLOCKS_MAX as usize)?;
+        let buffers = self.stream_buffers as usize;
+        bound("stream_buffers", buffers, RECEIVE_BUFFERS_MAX as usize)
     }
 }
 
@@ -172,9 +243,21 @@ pub enum OpenError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A TCP listener could not be made or bound.
+    #[error(
+        "cannot listen for TCP on {bind} ({step}): {source}; check that the address is local and the port free"
+    )]
+    Listener {
+        /// The local address asked for.
+        bind: SocketAddr,
+        /// The system call that failed.
+        step: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// Memory for slabs, buffers or envelopes was refused.
     #[error(
-        "cannot map {bytes} octets for {what}: {source}; lower slab_count or receive_buffer_count"
+        "cannot map {bytes} octets for {what}: {source}; lower the counts of slabs, blocks, streams and buffers"
     )]
     Memory {
         /// What the memory is for.
@@ -239,6 +322,28 @@ pub enum Notice {
     /// io_uring is not to be had and the mmsg backend took over.
     #[error("{0}; sendmmsg and recvmmsg take over")]
     UringMissing(UringMissing),
+    /// Fewer connections may wait at a listener than asked.
+    #[error(
+        "listener {listener}: backlog of {granted} connections granted, {asked} asked; raise net.core.somaxconn"
+    )]
+    Backlog {
+        /// Index of the listener.
+        listener: u16,
+        /// Connections asked.
+        asked: u32,
+        /// Connections granted.
+        granted: u32,
+    },
+    /// The process may not open as many descriptors as streams were asked.
+    #[error(
+        "{streams} streams asked, but this process may open {limit} descriptors; raise RLIMIT_NOFILE (ulimit -n), or lower streams_max"
+    )]
+    Descriptors {
+        /// Streams asked.
+        streams: u32,
+        /// The soft limit.
+        limit: u64,
+    },
     /// The kernel does not aggregate received trains.
     #[error(
         "UDP_GRO refused (errno {0}); datagrams arrive one by one, at 20 times the cost; Linux 5.0 has it"

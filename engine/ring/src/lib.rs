@@ -35,20 +35,25 @@ pub mod clock;
 mod config;
 mod counters;
 mod envelope;
+mod listener;
 pub mod memory;
 mod port;
 pub mod probe;
 mod slab;
 mod socket;
+mod stream;
 mod waker;
 
 pub use arrival::Received;
 pub use config::{
-    Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig, RECEIVE_BUFFERS,
-    RECEIVE_BUFFERS_MAX, SEGMENTS_MAX, SLAB_BYTES_MAX, SLABS_MAX, SOCKET_BUFFER_BYTES, SOCKETS_MAX,
-    SendPath, SocketConfig, TRAIN_BYTES_MAX,
+    BACKLOG, Backend, CLOSE_MS_MAX, DATAGRAMS_PER_SLAB_MAX, LISTENERS_MAX, ListenerConfig, Notice,
+    OpenError, PortConfig, RECEIVE_BUFFERS, RECEIVE_BUFFERS_MAX, SEGMENTS_MAX, SLAB_BYTES_MAX,
+    SLABS_MAX, SOCKET_BUFFER_BYTES, SOCKETS_MAX, STREAM_BLOCK_BYTES, STREAM_BLOCKS_MAX,
+    STREAM_BUFFER_BYTES, STREAM_QUEUE_BYTES_MAX, STREAMS_MAX, SendPath, SocketConfig,
+    TRAIN_BYTES_MAX,
 };
 pub use counters::{Counters, SendErrors};
 pub use port::{Datagram, Port, SendError, Sent, Train, Wait};
 pub use slab::Slab;
+pub use stream::{CloseCause, StreamCounters, StreamEvent, StreamFull, StreamId};
 pub use waker::Waker;

@@ -1,6 +1,5 @@
 //! Anonymous memory that outlives every kernel operation on it, on huge pages where the host has them.
-//! `Mapping` is a fixed block (slabs, receive buffers, envelopes); `MappedRegion` reserves addresses
-//! and commits them step by step, so that growth never moves or copies what is already there.
+//! A `Mapping` is a fixed block: slabs, receive buffers, envelopes, blocks of streams.
 //! Deliberately no allocator: nothing here is freed piecemeal. Called by `port` at start-up only.
 
 use std::fmt;
@@ -155,81 +154,8 @@ impl Drop for Mapping {
     }
 }
 
-/// Addresses reserved at once and committed from the front as needed; contents never move.
-#[derive(Debug)]
-pub struct MappedRegion {
-    base: NonNull<u8>,
-    reserved: usize,
-    committed: usize,
-}
-
-impl MappedRegion {
-    /// Reserves `bytes_max` octets of address space; no memory is used yet.
-    pub fn reserve(bytes_max: usize) -> io::Result<MappedRegion> {
-        let reserved = bytes_max.next_multiple_of(HUGE_PAGE_BYTES);
-        let base = map_with(reserved, libc::PROT_NONE, libc::MAP_NORESERVE)?;
-        Ok(MappedRegion {
-            base,
-            reserved,
-            committed: 0,
-        })
-    }
-
-    /// Makes at least `bytes` octets usable, zeroed; fails with `OutOfMemory` beyond the reserve.
-    pub fn grow_to(&mut self, bytes: usize) -> io::Result<()> {
-        if bytes <= self.committed {
-            return Ok(());
-        }
-        let wanted = bytes.next_multiple_of(HUGE_PAGE_BYTES);
-        if wanted > self.reserved {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        // SAFETY: the range lies in the addresses reserved by this region and owned by it.
-        let start = unsafe { self.base.add(self.committed) };
-        let length = wanted - self.committed;
-        // SAFETY: opening a range that only this region owns.
-        let opened = unsafe {
-            libc::mprotect(
-                start.as_ptr().cast(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
-        };
-        if opened != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: advice on the same range; a refusal only means base pages.
-        unsafe { libc::madvise(start.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
-        self.committed = wanted;
-        Ok(())
-    }
-
-    /// The committed octets.
-    #[inline]
-    pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: the region owns `committed` readable octets until its drop; never given to the kernel.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.committed) }
-    }
-
-    /// The committed octets, writable.
-    #[inline]
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice`, and borrowed through `&mut self`.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.committed) }
-    }
-}
-
-impl Drop for MappedRegion {
-    fn drop(&mut self) {
-        unmap(self.base, self.reserved);
-    }
-}
-
 fn map(bytes: usize, flags: i32) -> io::Result<NonNull<u8>> {
-    map_with(bytes, libc::PROT_READ | libc::PROT_WRITE, flags)
-}
-
-fn map_with(bytes: usize, protection: i32, flags: i32) -> io::Result<NonNull<u8>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing we have.
     let address = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
@@ -306,19 +232,5 @@ mod tests {
     fn range_beyond_the_end_is_refused() {
         let mapping = Mapping::new(4096, false).unwrap();
         mapping.range(4000, 97);
-    }
-
-    #[test]
-    fn region_grows_in_place_up_to_its_reserve() {
-        let mut region = MappedRegion::reserve(2 * HUGE_PAGE_BYTES).unwrap();
-        region.grow_to(10).unwrap();
-        region.as_mut_slice()[9] = 42;
-        let address = region.as_slice().as_ptr();
-        region.grow_to(HUGE_PAGE_BYTES + 1).unwrap();
-        assert_eq!(region.as_slice().as_ptr(), address);
-        assert_eq!(region.as_slice()[9], 42);
-        assert_eq!(region.as_slice().len(), 2 * HUGE_PAGE_BYTES);
-        let refused = region.grow_to(2 * HUGE_PAGE_BYTES + 1).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::OutOfMemory);
     }
 }

@@ -1,10 +1,13 @@
 //! A port: the sockets, buffers and kernel interface of one worker thread. The worker takes slabs,
-//! fills them, sends them, makes a turn, reads what was received and what was sent. One turn is at
-//! most one system call on the io_uring backend. Deliberately knows no protocol, keeps no timers
+//! fills them, sends them, makes a turn, reads what was received and what was sent; TCP streams, in
+//! `tcp`, ride in the same turns. One turn is at most one system call on the io_uring backend, but for
+//! the few of a stream's birth and end. Deliberately knows no protocol, keeps no timers
 //! and makes no threads; `!Send`, because the ring belongs to the thread that opened it.
 
 mod mmsg;
 mod store;
+mod streams;
+mod tcp;
 mod uring;
 
 use std::io;
@@ -17,6 +20,7 @@ use crate::arrival::{self, Received, Unreadable};
 use crate::config::{Backend, DATAGRAMS_PER_SLAB_MAX, Notice, OpenError, PortConfig};
 use crate::counters::Counters;
 use crate::envelope::Direction;
+use crate::listener::{Listener, descriptors_limit};
 use crate::memory::{HUGE_PAGE_BYTES, Mapping, Pages};
 use crate::slab::Slab;
 use crate::socket::Socket;
@@ -144,6 +148,7 @@ pub struct Port {
     driver: ManuallyDrop<Driver>,
     store: ManuallyDrop<Store>,
     sockets: Vec<Socket>,
+    listeners: Vec<Listener>,
     bell: Bell,
     notices: Vec<Notice>,
     /// The ring accepts submissions from the thread that made it only (IORING_SETUP_SINGLE_ISSUER).
@@ -163,21 +168,29 @@ impl Port {
             .zip(&config.sockets)
             .map(|(index, socket)| Socket::open(index, socket, config.gro, &mut notices))
             .collect::<Result<Vec<_>, _>>()?;
+        let listeners = (0..)
+            .zip(&config.listeners)
+            .map(|(index, listener)| Listener::open(index, listener, &mut notices))
+            .collect::<Result<Vec<_>, _>>()?;
+        notice_descriptors(config.streams_max, &mut notices);
         let store = Store::new(config)?;
         if config.huge_pages {
             notice_pages("send slabs", store.slabs.memory(), &mut notices);
             notice_pages("receive buffers", store.receive.memory(), &mut notices);
         }
         let mmsg = || -> Result<Driver, OpenError> {
-            let mmsg = Mmsg::open(&sockets, &bell, &store).map_err(|source| OpenError::System {
-                step: "epoll",
-                source,
+            let mmsg = Mmsg::open(&sockets, &listeners, &bell, &store).map_err(|source| {
+                OpenError::System {
+                    step: "epoll",
+                    source,
+                }
             })?;
             Ok(Driver::Mmsg(Box::new(mmsg)))
         };
+        let all = (&sockets[..], &listeners[..]);
         let driver = match config.backend {
             Backend::Mmsg => mmsg()?,
-            backend => match Uring::open(config, &sockets, &bell, &store, &mut notices) {
+            backend => match Uring::open(config, all, &bell, &store, &mut notices) {
                 Ok(uring) => Driver::Uring(Box::new(uring)),
                 Err(missing) if backend == Backend::Auto => {
                     notices.push(Notice::UringMissing(missing));
@@ -191,6 +204,7 @@ impl Port {
             driver,
             store,
             sockets,
+            listeners,
             bell,
             notices,
             single_thread: PhantomData,
@@ -302,19 +316,28 @@ impl Port {
     }
 
     /// Gives everything queued to the kernel, waits if asked, and reaps every completion there is.
-    /// Returns at once, whatever `wait`, while received datagrams are unread.
+    /// Returns at once, whatever `wait`, while received datagrams or events of streams are unread, and
+    /// sooner than asked when a closing stream is due.
     #[inline]
     pub fn turn(&mut self, wait: Wait) -> io::Result<()> {
         self.store.counters.turns += 1;
         let unread = !self.store.receive.is_empty();
-        let wait = match wait {
+        let mut wait = match wait {
             Wait::Until(time) if !unread => Wait::Until(time.min(WAIT_MAX)),
             _ => Wait::No,
         };
-        match &mut *self.driver {
+        if let Some(streams) = self.store.streams.as_deref_mut() {
+            wait = tcp::begin_turn(streams, wait);
+        }
+        let result = match &mut *self.driver {
             Driver::Uring(uring) => uring.turn(&mut self.store, &self.bell, wait),
             Driver::Mmsg(mmsg) => mmsg.turn(&mut self.store, &self.bell, wait),
+        };
+        let store = &mut *self.store;
+        if let Some(streams) = store.streams.as_deref_mut() {
+            store.counters.syscalls += std::mem::take(&mut streams.syscalls);
         }
+        result
     }
 
     /// Tells up to `budget` received trains (a single datagram is a train of one) in order of arrival
@@ -386,6 +409,14 @@ impl Drop for Port {
         }
         // Otherwise slabs, envelopes and receive buffers stay mapped for ever: the kernel may still
         // read or write them. (It has pinned the pages of the provided buffer ring at registration.)
+    }
+}
+
+fn notice_descriptors(streams: u32, notices: &mut Vec<Notice>) {
+    if let Some(limit) = descriptors_limit()
+        && limit < u64::from(streams)
+    {
+        notices.push(Notice::Descriptors { streams, limit });
     }
 }
 

@@ -109,8 +109,24 @@ pub(crate) fn operations(ring: &IoUring) -> Result<(), UringMissing> {
         (opcode::PollAdd::CODE, "POLL_ADD"),
         (opcode::AsyncCancel2::CODE, "ASYNC_CANCEL"),
     ];
+    all_known(ring, &needed)
+}
+
+/// Checks that a ring knows every operation of streams.
+pub(crate) fn stream_operations(ring: &IoUring) -> Result<(), UringMissing> {
+    let needed = [
+        (opcode::Accept::CODE, "ACCEPT"),
+        (opcode::Connect::CODE, "CONNECT"),
+        (opcode::Send::CODE, "SEND"),
+        (opcode::RecvMulti::CODE, "RECV"),
+        (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+    ];
+    all_known(ring, &needed)
+}
+
+fn all_known(ring: &IoUring, needed: &[(u8, &'static str)]) -> Result<(), UringMissing> {
     for (code, name) in needed {
-        if !knows(ring, code) {
+        if !knows(ring, *code) {
             return Err(UringMissing::Operation(name));
         }
     }

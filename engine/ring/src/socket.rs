@@ -26,7 +26,7 @@ impl Socket {
     ) -> Result<Socket, OpenError> {
         let bind = config.bind;
         let failed = |step| move |source| OpenError::Socket { bind, step, source };
-        let descriptor = create(bind).map_err(failed("socket"))?;
+        let descriptor = create(bind, libc::SOCK_DGRAM).map_err(failed("socket"))?;
         let raw = descriptor.as_raw_fd();
         if bind.is_ipv6() {
             set(raw, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1).map_err(failed("IPV6_V6ONLY"))?;
@@ -116,13 +116,14 @@ impl Socket {
     }
 }
 
-fn create(bind: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if bind.is_ipv4() {
+/// Makes a socket of the family of `address`; `kind` is SOCK_DGRAM or SOCK_STREAM, with flags.
+pub(crate) fn create(address: SocketAddr, kind: i32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
         libc::AF_INET
     } else {
         libc::AF_INET6
     };
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_CLOEXEC;
     // SAFETY: makes a new descriptor; touches no memory of ours.
     let raw = unsafe { libc::socket(family, kind, 0) };
     if raw < 0 {
@@ -132,7 +133,7 @@ fn create(bind: SocketAddr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-fn bind_to(raw: RawFd, address: SocketAddr) -> io::Result<()> {
+pub(crate) fn bind_to(raw: RawFd, address: SocketAddr) -> io::Result<()> {
     let mut name = [0_u8; NAME_BYTES];
     let length = encode(address, &mut name);
     // SAFETY: `name` holds `length` octets of a socket address over the call.

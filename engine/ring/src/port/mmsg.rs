@@ -2,6 +2,8 @@
 //! complete when the call returns, so a slab is the kernel's only while its send is queued or refused
 //! for want of room. Deliberately the same buffers, envelopes and reports as the io_uring backend.
 
+mod tcp;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
@@ -13,11 +15,13 @@ use crate::arrival::{
     Arrival, BUFFER_BYTES, CONTROL_ROOM_BYTES, HEAD_BYTES, NAME_ROOM_BYTES, OUT_BYTES,
     write_lengths,
 };
+use crate::listener::Listener;
 use crate::socket::Socket;
 use crate::waker::Bell;
 
 use super::Wait;
 use super::store::{Operation, Store};
+use tcp::Tcp;
 
 /// Messages of one sendmmsg or recvmmsg; beyond 64 the cost per call is lost in that of the messages.
 const BATCH_MAX: usize = 64;
@@ -48,6 +52,8 @@ pub(crate) struct Mmsg {
     receive_batch: Box<[libc::mmsghdr; BATCH_MAX]>,
     receive_vectors: Box<[libc::iovec; BATCH_MAX]>,
     ready: Box<[libc::epoll_event; READY_MAX]>,
+    /// None for a port without streams.
+    tcp: Option<Box<Tcp>>,
 }
 
 impl std::fmt::Debug for Mmsg {
@@ -59,7 +65,12 @@ impl std::fmt::Debug for Mmsg {
 }
 
 impl Mmsg {
-    pub(crate) fn open(sockets: &[Socket], bell: &Bell, store: &Store) -> io::Result<Mmsg> {
+    pub(crate) fn open(
+        sockets: &[Socket],
+        listeners: &[Listener],
+        bell: &Bell,
+        store: &Store,
+    ) -> io::Result<Mmsg> {
         // SAFETY: makes a new descriptor; touches no memory of ours.
         let raw = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if raw < 0 {
@@ -69,9 +80,13 @@ impl Mmsg {
         let epoll = unsafe { OwnedFd::from_raw_fd(raw) };
         let descriptors: Vec<RawFd> = sockets.iter().map(Socket::descriptor).collect();
         for (key, descriptor) in (0..).zip(&descriptors) {
-            watch(&epoll, *descriptor, key)?;
+            watch(&epoll, *descriptor, libc::EPOLLIN, key)?;
         }
-        watch(&epoll, bell.descriptor(), WAKE_KEY)?;
+        watch(&epoll, bell.descriptor(), libc::EPOLLIN, WAKE_KEY)?;
+        let tcp = match &store.streams {
+            Some(streams) => Some(Box::new(Tcp::open(&epoll, listeners, streams)?)),
+            None => None,
+        };
         let slots = store.slabs.count() as usize;
         // SAFETY: an mmsghdr is plain integers and pointers, for which all zeroes is valid.
         let message: libc::mmsghdr = unsafe { mem::zeroed() };
@@ -88,6 +103,7 @@ impl Mmsg {
             receive_batch: Box::new([message; BATCH_MAX]),
             receive_vectors: Box::new([vector; BATCH_MAX]),
             ready: Box::new([libc::epoll_event { events: 0, u64: 0 }; READY_MAX]),
+            tcp,
         })
     }
 
@@ -111,24 +127,28 @@ impl Mmsg {
     #[inline]
     pub(crate) fn turn(&mut self, store: &mut Store, bell: &Bell, wait: Wait) -> io::Result<()> {
         self.flush(store);
+        self.serve_streams(store);
         if let Wait::Until(time) = wait {
             // Reports that are due now are not slept over.
-            if store.sent.is_empty() {
+            if store.sent.is_empty() && !self.streams_are_busy(store) {
                 self.sleep(store, bell, time)?;
             }
-        } else if self.descriptors.len() == 1 {
+        } else if self.descriptors.len() == 1 && self.tcp.is_none() {
             return self.fetch(store, 0);
         }
         let ready = self.poll(store)?;
         for at in 0..ready {
-            match self.ready[at].u64 {
+            let libc::epoll_event { events, u64: key } = self.ready[at];
+            match key {
                 WAKE_KEY => {
                     store.counters.syscalls += 1;
                     bell.silence();
                 }
-                socket => self.fetch(store, socket as u16)?,
+                socket if socket >> 56 == 0 => self.fetch(store, socket as u16)?,
+                _ => self.note(store, key, events),
             }
         }
+        self.serve_streams(store);
         Ok(())
     }
 
@@ -304,9 +324,9 @@ impl Mmsg {
     }
 }
 
-fn watch(epoll: &OwnedFd, descriptor: RawFd, key: u64) -> io::Result<()> {
+fn watch(epoll: &OwnedFd, descriptor: RawFd, events: i32, key: u64) -> io::Result<()> {
     let mut event = libc::epoll_event {
-        events: libc::EPOLLIN as u32,
+        events: events as u32,
         u64: key,
     };
     let epoll = epoll.as_raw_fd();

@@ -7,6 +7,7 @@ use crate::counters::{Counters, SendErrors};
 use crate::envelope::{Direction, Envelopes};
 use crate::slab::{Slab, Slabs};
 
+use super::streams::Streams;
 use super::{SendError, Sent};
 
 /// One operation of a flight, named by its slab.
@@ -25,11 +26,17 @@ pub(crate) struct Store {
     pub(crate) receive: ReceiveBuffers,
     pub(crate) sent: Vec<(u32, Sent)>,
     pub(crate) counters: Counters,
+    /// None for a port without streams.
+    pub(crate) streams: Option<Box<Streams>>,
 }
 
 impl Store {
     pub(crate) fn new(config: &PortConfig) -> Result<Store, OpenError> {
         let count = config.slab_count as usize;
+        let streams = match config.streams_max {
+            0 => None,
+            _ => Some(Box::new(Streams::new(config)?)),
+        };
         Ok(Store {
             slabs: Slabs::new(config.slab_count, config.slab_bytes, config.huge_pages)?,
             train_envelopes: Envelopes::new(count)?,
@@ -37,6 +44,7 @@ impl Store {
             receive: ReceiveBuffers::new(config.receive_buffer_count, config.huge_pages)?,
             sent: Vec::with_capacity(count),
             counters: Counters::default(),
+            streams,
         })
     }
 

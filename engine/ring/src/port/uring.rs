@@ -4,6 +4,7 @@
 //! Deliberately no SQPOLL (it costs a core) and no IOU_PBUF_RING_INC (spurious EFAULT with recvmsg).
 
 mod provided;
+mod tcp;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,15 +14,18 @@ use std::time::{Duration, Instant};
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use crate::arrival::{Arrival, CONTROL_ROOM_BYTES, NAME_ROOM_BYTES};
+use crate::arrival::{Arrival, BUFFER_BYTES, CONTROL_ROOM_BYTES, NAME_ROOM_BYTES};
 use crate::config::{Notice, PortConfig, SendPath};
+use crate::listener::Listener;
 use crate::probe::{self, UringMissing};
 use crate::socket::Socket;
 use crate::waker::Bell;
 
 use super::Wait;
 use super::store::{Operation, Store};
+use super::streams::{ACCEPTS_MAX, Streams};
 use provided::ProvidedBuffers;
+use tcp::Tcp;
 
 /// Submission entries: two slabs of `send_many`; small, because the ring is walked round and round.
 const SUBMISSIONS_MAX: u32 = 256;
@@ -47,6 +51,11 @@ const KIND_SEND: u64 = 0;
 const KIND_RECEIVE: u64 = 1;
 const KIND_WAKE: u64 = 2;
 const KIND_CANCEL: u64 = 3;
+/// Kinds of streams, from here on.
+const KIND_ACCEPT: u64 = 4;
+const KIND_CONNECT: u64 = 5;
+const KIND_STREAM_SEND: u64 = 6;
+const KIND_STREAM_RECEIVE: u64 = 7;
 
 /// What a completion belongs to: the kind in the top octet, slab or socket below.
 fn user_data(kind: u64, index: u32) -> u64 {
@@ -68,6 +77,8 @@ pub(crate) struct Uring {
     /// Operations whose last completion is still to come.
     outstanding: u32,
     draining: bool,
+    /// None for a port without streams.
+    tcp: Option<Box<Tcp>>,
 }
 
 impl std::fmt::Debug for Uring {
@@ -81,11 +92,12 @@ impl std::fmt::Debug for Uring {
 impl Uring {
     pub(crate) fn open(
         config: &PortConfig,
-        sockets: &[Socket],
+        sockets: (&[Socket], &[Listener]),
         bell: &Bell,
         store: &Store,
         notices: &mut Vec<Notice>,
     ) -> Result<Uring, UringMissing> {
+        let (sockets, listeners) = sockets;
         let ring = probe::ring(SUBMISSIONS_MAX, completions(config))?;
         probe::operations(&ring)?;
         let descriptors: Vec<RawFd> = sockets.iter().map(Socket::descriptor).collect();
@@ -98,7 +110,18 @@ impl Uring {
         ring.submitter()
             .register_files(&descriptors)
             .map_err(failed("registering sockets"))?;
-        let provided = ProvidedBuffers::register(&ring, store)?;
+        let receive = &store.receive;
+        let provided = ProvidedBuffers::register(
+            &ring,
+            provided::GROUP,
+            receive.count(),
+            BUFFER_BYTES,
+            |buffer| receive.address(buffer),
+        )?;
+        let tcp = match &store.streams {
+            Some(streams) => Some(Box::new(Tcp::open(&ring, listeners, streams)?)),
+            None => None,
+        };
         // SAFETY: msghdr is plain integers and pointers, for which all zeroes is valid.
         let mut receive_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         receive_header.msg_namelen = NAME_ROOM_BYTES as u32;
@@ -115,6 +138,7 @@ impl Uring {
             slabs_per_fixed: store.slabs.count(),
             outstanding: 0,
             draining: false,
+            tcp,
         };
         uring.choose_send_path(store, notices);
         // Every socket is armed before the first datagram can be missed; later arming is paced.
@@ -306,6 +330,9 @@ impl Uring {
     #[inline]
     pub(crate) fn turn(&mut self, store: &mut Store, bell: &Bell, wait: Wait) -> io::Result<()> {
         self.rearm(store)?;
+        if self.tcp.is_some() {
+            self.serve_streams(store);
+        }
         let submission = self.ring.submission();
         let queued = submission.len();
         let told = submission.taskrun() || submission.cq_overflow();
@@ -313,7 +340,7 @@ impl Uring {
         drop(submission);
         store.counters.cq_overflow += u64::from(overflown);
         let result = match wait {
-            Wait::Until(time) if self.may_sleep() => self.enter_and_wait(store, bell, time),
+            Wait::Until(time) if self.may_sleep(store) => self.enter_and_wait(store, bell, time),
             _ if queued > 0 || told => {
                 store.counters.syscalls += 1;
                 self.ring.submit().map(drop)
@@ -330,9 +357,12 @@ impl Uring {
         }
     }
 
-    /// Nothing is reaped-to-be and every socket listens.
-    fn may_sleep(&mut self) -> bool {
-        self.unarmed.is_empty() && self.ring.completion().is_empty()
+    /// Nothing is reaped-to-be, every socket listens, and no stream wants more than fitted in.
+    fn may_sleep(&mut self, store: &Store) -> bool {
+        let served = |streams: &Streams| !streams.has_work();
+        self.unarmed.is_empty()
+            && self.ring.completion().is_empty()
+            && store.streams.as_deref().is_none_or(served)
     }
 
     fn enter_and_wait(&mut self, store: &mut Store, bell: &Bell, time: Duration) -> io::Result<()> {
@@ -358,6 +388,7 @@ impl Uring {
             wake_armed,
             outstanding,
             draining,
+            tcp,
             ..
         } = self;
         for completion in ring.completion() {
@@ -375,6 +406,11 @@ impl Uring {
                     }
                 }
                 KIND_WAKE if last => *wake_armed = false,
+                KIND_ACCEPT.. => {
+                    if let (Some(tcp), Some(streams)) = (&mut *tcp, &mut store.streams) {
+                        tcp.reap(streams, &completion, *draining);
+                    }
+                }
                 _ => {}
             }
         }
@@ -469,7 +505,13 @@ fn reap_receive(
 /// all slabs (a zero-copy send completes twice), all buffers, the end of every receive.
 fn completions(config: &PortConfig) -> u32 {
     let sockets = config.sockets.len() as u32;
-    let at_once = config.slab_count * 2 + config.receive_buffer_count + sockets * 2;
+    let datagrams = config.slab_count * 2 + config.receive_buffer_count + sockets * 2;
+    let streams = match config.streams_max {
+        0 => 0,
+        // Of each stream a send and the end of its receive; buffers; and pending accepts.
+        count => count * 2 + config.stream_buffers + (config.listeners.len() * ACCEPTS_MAX) as u32,
+    };
+    let at_once = datagrams + streams;
     at_once
         .max(SUBMISSIONS_MAX * 4)
         .next_power_of_two()

@@ -48,7 +48,7 @@ fn deny_io_uring() {
 }
 
 /// Runs `test` on a thread of its own that may not set up io_uring.
-fn without_io_uring(test: impl FnOnce() + Send + 'static) {
+pub fn without_io_uring(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(move || {
         deny_io_uring();
         test();

@@ -14,6 +14,10 @@ mod fallback;
 mod flood;
 mod loopback;
 mod rig;
+mod stream_ends;
+mod stream_limits;
+mod stream_rig;
+mod streams;
 mod waiting;
 mod zero_copy;
 

@@ -1,4 +1,4 @@
-//! The ring of provided buffers that all multishot receives of a port share: a page of entries read
+//! A ring of provided buffers that multishot receives share, one for datagrams, one for streams: a page of entries read
 //! by the kernel, with the tail in the unused field of the first one (io_uring_register_buf_ring(3)).
 //! Deliberately plain: no incremental consumption, one buffer for each arrival.
 
@@ -8,38 +8,48 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 use crate::memory::Mapping;
-use crate::port::store::Store;
 use crate::probe::UringMissing;
 
-/// The buffer group; a port has one.
+/// The buffer group of datagrams.
 pub(super) const GROUP: u16 = 0;
+
+/// The buffer group of streams.
+pub(super) const STREAM_GROUP: u16 = 1;
 
 pub(super) struct ProvidedBuffers {
     memory: Mapping,
     mask: u16,
     tail: u16,
+    buffer_bytes: u32,
 }
 
 impl ProvidedBuffers {
-    /// Registers a ring large enough for every receive buffer of the store and fills it.
-    pub(super) fn register(ring: &IoUring, store: &Store) -> Result<ProvidedBuffers, UringMissing> {
-        let entries = (store.receive.count().next_power_of_two()) as u16;
+    /// Registers a ring large enough for `count` buffers of `buffer_bytes` and fills it.
+    pub(super) fn register(
+        ring: &IoUring,
+        group: u16,
+        count: u32,
+        buffer_bytes: usize,
+        address_of: impl Fn(u16) -> *mut u8,
+    ) -> Result<ProvidedBuffers, UringMissing> {
+        let entries = count.next_power_of_two() as u16;
         let bytes = usize::from(entries) * size_of::<BufRingEntry>();
         let memory = Mapping::new(bytes, false).map_err(|_| UringMissing::Memory)?;
         let address = memory.as_ptr() as u64;
         let submitter = ring.submitter();
         // SAFETY: the mapping is page-aligned, holds `entries` entries and outlives the ring: it is
         // unmapped with this struct, after the drain.
-        unsafe { submitter.register_buf_ring_with_flags(address, entries, GROUP, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(address, entries, group, 0) }
             .map_err(|error| UringMissing::BufferRing(error.raw_os_error().unwrap_or(0)))?;
         let mut provided = ProvidedBuffers {
             memory,
             mask: entries - 1,
             tail: 0,
+            buffer_bytes: buffer_bytes as u32,
         };
         // Highest first, so that the order of use is plain to see in a trace.
-        for buffer in 0..store.receive.count() as u16 {
-            provided.add(store.receive.address(buffer), buffer);
+        for buffer in 0..count as u16 {
+            provided.add(address_of(buffer), buffer);
         }
         provided.publish();
         Ok(provided)
@@ -54,7 +64,7 @@ impl ProvidedBuffers {
         // only, and there are never more buffers than entries. The setters leave the tail field alone.
         let entry = unsafe { &mut *entry };
         entry.set_addr(address as u64);
-        entry.set_len(crate::arrival::BUFFER_BYTES as u32);
+        entry.set_len(self.buffer_bytes);
         entry.set_bid(buffer);
         self.tail = self.tail.wrapping_add(1);
     }
