@@ -101,6 +101,7 @@ fn population(mix: &str) -> Population {
         late_slots: 1 << 10,
         segments_max: SEGMENTS_MAX,
         huge_pages: true,
+        sessions: None,
     };
     Population::new(config, None).expect("memory for the table")
 }

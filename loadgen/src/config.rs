@@ -4,15 +4,18 @@
 //! No reading of files or arguments here. Called at start-up only.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sirocco_ring::{Backend, PortConfig, SOCKETS_MAX, SocketConfig, TRAIN_BYTES_MAX};
+use sirocco_wire::sip::SirKey;
 
 use crate::late::LATE_SLOTS_MAX;
 use crate::mix::{Mix, MixError};
-use crate::population::SEGMENTS_MAX;
+use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
+use crate::session::people::People;
+use crate::session::{CALLS_MAX, Disturbance, SessionPolicy};
 
 /// The most edges of one worker: one socket each.
 pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
@@ -26,7 +29,7 @@ const EDGE_RECEIVE_BYTES_MAX: u32 = 8 << 20;
 
 /// Everything one load generator worker needs to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LoadgenConfig {
     /// The core to pin the worker to; none leaves it to the scheduler.
     pub core: Option<usize>,
@@ -53,11 +56,58 @@ pub struct LoadgenConfig {
     pub train_segments: usize,
     /// Back buffers by huge pages where the host has them.
     pub huge_pages: bool,
+    /// The devices of each identity, in the format of docs/population.md; without it, the device is the
+    /// one that a Request-URI names.
+    pub population: Option<PathBuf>,
+    /// The namespace that IMEIs are obfuscated with, as the engine's.
+    pub imei_namespace_file: Option<PathBuf>,
+    /// The key that SIRs are checked with, as the engine's.
+    pub sir_key_file: Option<PathBuf>,
+    /// What devices of the mix's classes that answer 2xx do with a SIR; none builds no session.
+    pub session: Option<SessionPolicy>,
+    /// Classes with a policy of their own each, in place of the mix's.
+    pub classes: Vec<ClassConfig>,
+    /// The most calls at once, 1..=[`CALLS_MAX`]; 256 octets each once used.
+    pub calls_max: usize,
+    /// RFC 3261 17.1.1.1: T1 in milliseconds, 1 to 60,000.
+    pub t1_ms: u32,
+    /// What the network does to messages of sessions that leave.
+    pub sent: Disturbance,
+    /// What the network does to all messages that come; there is no reordering there.
+    pub received: Disturbance,
+    /// What each content must be; left out, any content will do.
+    pub content: Option<String>,
+    /// The same from a file, for other than text.
+    pub content_file: Option<PathBuf>,
+}
+
+/// One class of devices in a scenario file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClassConfig {
+    /// The key in the report.
+    pub name: String,
+    /// Its share of the devices, in units of the sum of all weights.
+    pub weight: u32,
+    /// What it answers SIRs with, as a behaviour of a mix is written.
+    #[serde(default = "ok")]
+    pub answer: String,
+    /// What it does then; left out, nothing.
+    #[serde(default)]
+    pub session: Option<SessionPolicy>,
+}
+
+fn ok() -> String {
+    "200".to_owned()
 }
 
 /// Where the devices of the population are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Place {
     /// Behind edge proxies: one socket each.
     Edges {
@@ -125,6 +175,24 @@ pub enum ConfigError {
     /// The mix breaks a rule.
     #[error(transparent)]
     Mix(#[from] MixError),
+    /// A policy breaks a rule.
+    #[error("session of class {class}: {reason}")]
+    Policy {
+        /// The class.
+        class: String,
+        /// The rule, and what to do.
+        reason: String,
+    },
+    /// A file that the configuration names does not serve.
+    #[error("{name} {path}: {reason}")]
+    File {
+        /// The setting.
+        name: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Default for Place {
@@ -151,6 +219,17 @@ impl Default for LoadgenConfig {
             late_slots: 1 << 16,
             train_segments: SEGMENTS_MAX,
             huge_pages: true,
+            population: None,
+            imei_namespace_file: None,
+            sir_key_file: None,
+            session: None,
+            classes: Vec::new(),
+            calls_max: 1 << 20,
+            t1_ms: 500,
+            sent: Disturbance::default(),
+            received: Disturbance::default(),
+            content: None,
+            content_file: None,
         }
     }
 }
@@ -177,6 +256,11 @@ impl LoadgenConfig {
             SEEN_ENTRIES_MAX,
         )?;
         bound("late_slots", self.late_slots, 0, LATE_SLOTS_MAX)?;
+        bound("calls_max", self.calls_max, 1, CALLS_MAX)?;
+        bound("t1_ms", self.t1_ms as usize, 1, 60_000)?;
+        for disturbance in [&self.sent, &self.received] {
+            bound("per mille together", disturbance.sum_per_mille(), 0, 1000)?;
+        }
         bound("train_segments", self.train_segments, 1, SEGMENTS_MAX)?;
         if let Place::Edges {
             count, port_base, ..
@@ -189,7 +273,99 @@ impl LoadgenConfig {
         } else if !self.mix.edges.is_empty() {
             return Err(ConfigError::NoEdges);
         }
-        Ok(self.mix.validate()?)
+        self.mix.validate()?;
+        self.effective().map(|_| ())
+    }
+
+    /// Returns the mix of classes and what devices of each do with a SIR, by class index.
+    ///
+    /// # Errors
+    /// A class or its policy breaks a rule.
+    pub fn effective(&self) -> Result<(Mix, Vec<Option<SessionPolicy>>), ConfigError> {
+        let mut mix = self.mix.clone();
+        let mut policies: Vec<Option<SessionPolicy>> = mix
+            .named_behaviours()
+            .map(|(_, behaviour)| {
+                let accepts = behaviour.status().is_some_and(|status| status < 300);
+                self.session.clone().filter(|_| accepts)
+            })
+            .collect();
+        if !self.classes.is_empty() {
+            let text =
+                |class: &ClassConfig| format!("{}={}:{}", class.name, class.answer, class.weight);
+            let texts: Vec<String> = self.classes.iter().map(text).collect();
+            let classes: Mix = texts.join(",").parse()?;
+            policies.drain(..mix.classes.len());
+            mix.classes = classes.classes;
+            let own = self.classes.iter().map(|class| class.session.clone());
+            policies.splice(..0, own);
+            mix.validate()?;
+        }
+        for (policy, (class, _)) in policies.iter().zip(mix.named_behaviours()) {
+            let checked = policy.as_ref().map_or(Ok(()), SessionPolicy::check);
+            checked.map_err(|reason| ConfigError::Policy {
+                class: class.to_owned(),
+                reason,
+            })?;
+        }
+        Ok((mix, policies))
+    }
+
+    /// Reads what the sessions need; nothing when no class builds any.
+    ///
+    /// # Errors
+    /// A class breaks a rule, or a file does not serve.
+    pub(crate) fn sessions(&self) -> Result<Option<Sessions>, ConfigError> {
+        let (_, policies) = self.effective()?;
+        if policies.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let key = read_file("sir-key-file", self.sir_key_file.as_ref(), |text| {
+            SirKey::from_hex(text).map_err(|error| error.to_string())
+        })?;
+        let namespace = read_file(
+            "imei-namespace-file",
+            self.imei_namespace_file.as_ref(),
+            namespace,
+        )?;
+        let people = match &self.population {
+            None => People::default(),
+            Some(path) => People::read(path, namespace.as_ref(), false).map_err(|error| {
+                let path = path.display().to_string();
+                let reason = error.to_string();
+                ConfigError::File {
+                    name: "population",
+                    path,
+                    reason,
+                }
+            })?,
+        };
+        let content = match (&self.content, &self.content_file) {
+            (Some(text), _) => Some(text.clone().into_bytes()),
+            (None, Some(path)) => Some(
+                std::fs::read(path)
+                    .map_err(|error| file_error("content-file", path, error.to_string()))?,
+            ),
+            (None, None) => None,
+        };
+        Ok(Some(Sessions {
+            policies,
+            calls_max: self.calls_max,
+            t1_ns: u64::from(self.t1_ms) * 1_000_000,
+            sent: self.sent,
+            received: self.received,
+            content,
+            key,
+            people,
+        }))
+    }
+
+    /// Returns the number of sockets: one for each edge, or one.
+    pub(crate) fn socket_count(&self) -> u16 {
+        match self.place {
+            Place::Edges { count, .. } => count,
+            Place::Direct { .. } => 1,
+        }
     }
 
     /// Returns what to ask of the port.
@@ -219,6 +395,42 @@ impl LoadgenConfig {
         config.huge_pages = self.huge_pages;
         config
     }
+}
+
+fn file_error(name: &'static str, path: &Path, reason: String) -> ConfigError {
+    ConfigError::File {
+        name,
+        path: path.display().to_string(),
+        reason,
+    }
+}
+
+/// Reads a small text file that may not be named at all.
+fn read_file<T>(
+    name: &'static str,
+    path: Option<&PathBuf>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text =
+        std::fs::read_to_string(path).map_err(|error| file_error(name, path, error.to_string()))?;
+    let read = parse(&text).map_err(|reason| file_error(name, path, reason))?;
+    Ok(Some(read))
+}
+
+/// Parses the namespace of obfuscated IMEIs: a UUID, as a URN or bare.
+fn namespace(text: &str) -> Result<[u8; 16], String> {
+    let uuid = text.trim();
+    let uuid = uuid.strip_prefix("urn:uuid:").unwrap_or(uuid);
+    let digits: String = uuid.chars().filter(|&c| c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16)
+        .ok()
+        .filter(|_| digits.len() == 32);
+    let number = number
+        .ok_or("a namespace is a UUID; write one line such as urn:uuid: and a random UUID")?;
+    Ok(number.to_be_bytes())
 }
 
 fn edge_socket(count: u16, bind: IpAddr, port_base: u16, edge: u16) -> SocketConfig {

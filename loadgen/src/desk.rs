@@ -13,6 +13,7 @@ use crate::judge::{Action, Judge, Keys};
 use crate::late::LateAnswers;
 use crate::population::Origin;
 use crate::script::{Script, tag};
+use crate::session::{Calls, Delivery, Setting};
 use crate::source::Source;
 
 /// Separates To tags from other choices made of the same hash.
@@ -55,6 +56,8 @@ pub(crate) enum Step {
 /// What turns a request into answers.
 pub(crate) struct Desk {
     pub(crate) judge: Judge,
+    /// The sessions of devices, where any class builds some.
+    pub(crate) calls: Option<Box<Calls>>,
     pub(crate) late: LateAnswers,
     pub(crate) scripts: Vec<Script>,
     pub(crate) refusals: BTreeMap<u16, Script>,
@@ -85,7 +88,22 @@ impl Desk {
                 return Step::Done;
             }
         }
-        let (class, action) = self.judge.decide(keys, visit.now_ns, visit.ruled);
+        let Desk { judge, calls, .. } = self;
+        let consider = |class: u8, setting: &Setting<'_>| {
+            let calls = calls.as_deref_mut()?;
+            let delivery = Delivery {
+                now_ns: visit.now_ns,
+                origin: visit.origin,
+                request_uri: source.request_uri(),
+                aor: source.aor(),
+                body: source.body(),
+                class,
+                is_ruled: visit.ruled.is_some(),
+                uri_hash: keys.uri_hash,
+            };
+            Some(calls.consider(&delivery, setting))
+        };
+        let (class, action) = judge.decide(keys, visit.now_ns, visit.ruled, consider);
         let script = &self.scripts[usize::from(class)];
         let tag = tag(seeded(self.judge.seed ^ TAG_SALT, keys.uri_hash));
         match action {
@@ -121,6 +139,9 @@ impl Desk {
         datagram: &[u8],
         train: &mut Train<'_>,
     ) -> Step {
+        if self.answer_in_dialog(visit, datagram) {
+            return Step::Done;
+        }
         let tally = &mut self.judge.tally;
         tally.parsed += 1;
         let refusal = match screen_as(datagram, Transport::Datagram, Role::Endpoint) {
@@ -161,6 +182,26 @@ impl Desk {
             Step::Done => Step::Learn,
             other => other,
         }
+    }
+
+    /// Treats what belongs to a call of ours: a response with a branch, a request with a tag of ours.
+    #[inline]
+    fn answer_in_dialog(&mut self, visit: &Visit, datagram: &[u8]) -> bool {
+        let Some(calls) = self.calls.as_deref_mut() else {
+            return false;
+        };
+        let Ok(message) = Message::parse(datagram) else {
+            return false;
+        };
+        if message.status_code().is_some() {
+            return calls.response(visit.now_ns, visit.origin, &message);
+        }
+        let tag = message.to_tag().unwrap_or(b"");
+        let Some(name) = calls.name(tag) else {
+            return false;
+        };
+        calls.request(visit.origin, name, &message);
+        true
     }
 
     /// Answers a request that is not accepted with `code`.

@@ -9,7 +9,9 @@ use crate::hash::{scaled, seeded};
 use crate::journal::Journal;
 use crate::late::GATHER_NS;
 use crate::mix::{Behaviour, Mix};
+use crate::outcome::Outcomes;
 use crate::seen::{Seen, Sighting};
+use crate::session::Setting;
 use crate::tally::{ClassCounts, Tally};
 
 /// Separates the loss of a transmission from other choices made of the same hash.
@@ -45,6 +47,8 @@ pub(crate) struct Judge {
     pub(crate) tally: Tally,
     pub(crate) journal: Option<Journal>,
     pub(crate) started_ns: u64,
+    /// What decisions of devices are answered with, behind the classes and overrides.
+    pub(crate) outcomes: Outcomes,
 }
 
 impl Judge {
@@ -60,22 +64,41 @@ impl Judge {
         Some((self.mix.classes.len() + index) as u8)
     }
 
-    /// Decides about one transmission and counts it; returns the class index it was treated by.
+    /// Decides about one transmission and counts it; returns the class index it was treated by. Of a
+    /// first transmission `consider` may say which status it is answered with instead of its class's.
     #[inline]
-    pub(crate) fn decide(&mut self, keys: Keys, now_ns: u64, ruled: Option<u8>) -> (u8, Action) {
+    pub(crate) fn decide(
+        &mut self,
+        keys: Keys,
+        now_ns: u64,
+        ruled: Option<u8>,
+        consider: impl FnOnce(u8, &Setting<'_>) -> Option<u16>,
+    ) -> (u8, Action) {
         let class = ruled.unwrap_or_else(|| self.mix.class_of(self.seed, keys.uri_hash) as u8);
-        let sighting = self.seen.sight(keys.branch_hash, now_ns, class);
-        let class = sighting.class;
-        let behaviour = self.behaviour(class);
-        let counts = &mut self.tally.classes[usize::from(class)];
+        let mut sighting = self.seen.sight(keys.branch_hash, now_ns, class);
+        let counts = &mut self.tally.classes[usize::from(sighting.class)];
         if sighting.transmission == 1 {
             counts.sirs += 1;
             if let Some(journal) = &mut self.journal {
                 journal.note(keys.uri_hash, keys.branch_hash, now_ns);
             }
+            let setting = Setting {
+                mix: &self.mix,
+                seed: self.seed,
+                key: self.outcomes.key.as_ref(),
+                statuses: self.outcomes.statuses(),
+            };
+            let status = consider(class, &setting);
+            let answered = status.map_or(class, |status| self.outcomes.of(class, status));
+            if answered != class {
+                sighting.class = answered;
+                self.seen.reclass(sighting, answered);
+            }
         } else {
             counts.retransmissions += 1;
         }
+        let class = sighting.class;
+        let behaviour = self.behaviour(class);
         let action = self.act(behaviour, keys, sighting);
         let genuine = !matches!(behaviour, Behaviour::Garbage | Behaviour::Forged { .. });
         if genuine && matches!(action, Action::Answer { .. }) {
@@ -129,9 +152,11 @@ impl Judge {
     #[inline]
     fn behaviour(&self, class: u8) -> Behaviour {
         let index = usize::from(class);
-        match index.checked_sub(self.mix.classes.len()) {
+        let classes = self.mix.classes.len();
+        match index.checked_sub(classes) {
             None => self.mix.classes[index].behaviour,
-            Some(edge) => self.mix.edges[edge].behaviour,
+            Some(edge) if edge < self.mix.edges.len() => self.mix.edges[edge].behaviour,
+            Some(_) => self.outcomes.behaviour(class),
         }
     }
 
@@ -154,6 +179,11 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    /// No device decides: the class's own answer.
+    fn plain(_: u8, _: &Setting<'_>) -> Option<u16> {
+        None
+    }
+
     fn judge(mix: &str) -> Judge {
         let mix: Mix = mix.parse().unwrap();
         let classes = mix.classes.len() + mix.edges.len();
@@ -164,6 +194,7 @@ mod tests {
             tally: Tally::new(classes),
             journal: None,
             started_ns: 0,
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -178,7 +209,7 @@ mod tests {
     fn a_late_class_answers_once_and_then_repeats() {
         let mut judge = judge("late(600ms,200):1");
         let actions: Vec<Action> = [0, 500, 590, 700, 1500]
-            .map(|ms| judge.decide(keys(1), 1000 * MS + ms * MS, None).1)
+            .map(|ms| judge.decide(keys(1), 1000 * MS + ms * MS, None, plain).1)
             .to_vec();
         let answer = Action::Answer { copies: 0 };
         assert_eq!(
@@ -206,7 +237,7 @@ mod tests {
             for transmission in 0..4 {
                 for n in 0..2_500 {
                     let at_ns = transmission * 500 * MS;
-                    fates.push(judge.decide(keys(n), at_ns, None).1 == Action::Withhold);
+                    fates.push(judge.decide(keys(n), at_ns, None, plain).1 == Action::Withhold);
                 }
             }
             (fates, judge.tally.classes[0])
@@ -229,15 +260,18 @@ mod tests {
         assert_eq!(judge.override_of(1, 0), None);
         assert_eq!(judge.override_of(2, 999 * MS), Some(1));
         assert_eq!(judge.override_of(2, 1001 * MS), None);
-        assert_eq!(judge.decide(keys(1), 999 * MS, Some(1)).0, 1);
-        assert_eq!(judge.decide(keys(1), 1499 * MS, None).0, 1);
-        assert_eq!(judge.decide(keys(2), 1499 * MS, None).0, 0);
+        assert_eq!(judge.decide(keys(1), 999 * MS, Some(1), plain).0, 1);
+        assert_eq!(judge.decide(keys(1), 1499 * MS, None, plain).0, 1);
+        assert_eq!(judge.decide(keys(2), 1499 * MS, None, plain).0, 0);
     }
 
     #[test]
     fn silence_and_copies_are_counted() {
         let mut silent = judge("silent:1");
-        assert_eq!(silent.decide(keys(1), 0, None), (0, Action::Withhold));
+        assert_eq!(
+            silent.decide(keys(1), 0, None, plain),
+            (0, Action::Withhold)
+        );
         assert_eq!(
             (
                 silent.tally.classes[0].withheld,
@@ -247,7 +281,7 @@ mod tests {
         );
         let mut twice = judge("dup(200,2):1");
         assert_eq!(
-            twice.decide(keys(1), 0, None),
+            twice.decide(keys(1), 0, None, plain),
             (0, Action::Answer { copies: 2 })
         );
         assert_eq!(

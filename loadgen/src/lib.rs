@@ -15,12 +15,14 @@ mod live;
 mod meter;
 mod mix;
 mod mould;
+mod outcome;
 mod population;
 mod report;
 #[cfg(test)]
 mod sample;
 mod script;
 mod seen;
+mod session;
 mod source;
 mod stage;
 mod tally;
@@ -35,8 +37,14 @@ pub use mix::{
     Behaviour, CLASSES_MAX, COPIES_MAX, Class, DELAY_MS_MAX, EdgeOverride, Mix, MixError,
     NAME_BYTES_MAX, PERIOD_MS_MAX, RETRY_AFTER_S_MAX, WEIGHT_TOTAL_MAX,
 };
-pub use population::{Answered, Arrival, Origin, Population, PopulationConfig, SEGMENTS_MAX};
+pub use population::{
+    Answered, Arrival, Origin, Population, PopulationConfig, SEGMENTS_MAX, Sessions,
+};
 pub use report::{Lag, LoadgenReport, Spread};
 pub use seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN, Seen, Sighting};
+pub use session::{
+    CALLS_MAX, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, PPG_LIST_MAX, PeopleError,
+    SessionCounts, SessionPolicy, SessionTotals, Take, Traits, Word,
+};
 pub use tally::{ClassCounts, Tally};
 pub use worker::{LoadgenError, Ready, run};

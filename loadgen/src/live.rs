@@ -18,6 +18,9 @@ pub struct Live {
     malformed: AtomicU64,
     dropped: AtomicU64,
     late_waiting: AtomicU64,
+    sessions_begun: AtomicU64,
+    sessions_established: AtomicU64,
+    sessions_open: AtomicU64,
     cpu_ns: AtomicU64,
     wall_ns: AtomicU64,
 }
@@ -46,6 +49,15 @@ pub struct LoadgenProgress {
     pub dropped: u64,
     /// Late answers that wait for their time.
     pub late_waiting: u64,
+    /// Sessions that devices began to build.
+    #[serde(default)]
+    pub sessions_begun: u64,
+    /// Sessions built.
+    #[serde(default)]
+    pub sessions_established: u64,
+    /// Calls that are not over.
+    #[serde(default)]
+    pub sessions_open: u64,
     /// CPU time of the worker's thread, in nanoseconds.
     pub cpu_ns: u64,
     /// Time since the start or the last reset, in nanoseconds.
@@ -70,6 +82,9 @@ impl Live {
             malformed: self.malformed.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             late_waiting: self.late_waiting.load(Relaxed),
+            sessions_begun: self.sessions_begun.load(Relaxed),
+            sessions_established: self.sessions_established.load(Relaxed),
+            sessions_open: self.sessions_open.load(Relaxed),
             cpu_ns: self.cpu_ns.load(Relaxed),
             wall_ns: self.wall_ns.load(Relaxed),
         }
@@ -87,6 +102,10 @@ impl Live {
         self.malformed.store(progress.malformed, Relaxed);
         self.dropped.store(progress.dropped, Relaxed);
         self.late_waiting.store(progress.late_waiting, Relaxed);
+        self.sessions_begun.store(progress.sessions_begun, Relaxed);
+        self.sessions_established
+            .store(progress.sessions_established, Relaxed);
+        self.sessions_open.store(progress.sessions_open, Relaxed);
         self.cpu_ns.store(progress.cpu_ns, Relaxed);
         self.wall_ns.store(progress.wall_ns, Relaxed);
     }
@@ -136,6 +155,9 @@ mod tests {
             malformed: 5,
             dropped: 6,
             late_waiting: 7,
+            sessions_begun: 10,
+            sessions_established: 11,
+            sessions_open: 12,
             cpu_ns: 8,
             wall_ns: 9,
         };

@@ -28,6 +28,8 @@ pub(crate) struct Meter {
     pub(crate) cpu_ns: u64,
     pub(crate) answers_queued: u64,
     bytes_queued: u64,
+    /// Messages of calls.
+    departed: u64,
     /// Answers for which no send slab was free.
     no_slab: u64,
     /// Answers queued in this turn, and when their requests were reaped.
@@ -58,6 +60,7 @@ impl Meter {
             cpu_ns: 0,
             answers_queued: 0,
             bytes_queued: 0,
+            departed: 0,
             no_slab: 0,
             leaving: 0,
             reaped_ns: now_ns,
@@ -99,6 +102,13 @@ impl Meter {
         self.trains_out.saturating_record(u64::from(answers));
     }
 
+    /// Notes one train of messages of calls.
+    #[inline]
+    pub(crate) fn departed(&mut self, messages: usize) {
+        self.trains_out.saturating_record(messages as u64);
+        self.departed += messages as u64;
+    }
+
     /// Notes answers that found no send slab.
     pub(crate) fn found_no_slab(&mut self, answers: u64) {
         self.no_slab += answers;
@@ -135,15 +145,16 @@ impl Meter {
             datagrams_received: tally.datagrams,
             responses_sent: self.answers_queued,
             response_bytes_sent: self.bytes_queued,
+            messages_sent: self.answers_queued + self.departed,
+            datagram_bytes_received: port.counters().bytes_received - self.base.bytes_received,
+            datagram_bytes_sent: port.counters().bytes_sent - self.base.bytes_sent,
             by_status: by_status(population),
             classes: population
-                .mix()
                 .named_behaviours()
                 .zip(&tally.classes)
                 .map(|((name, _), counts)| (name.to_owned(), *counts))
                 .collect(),
             by_class: population
-                .mix()
                 .named_behaviours()
                 .zip(&tally.classes)
                 .map(|((name, _), counts)| (name.to_owned(), counts.sirs))
@@ -164,6 +175,8 @@ impl Meter {
             lag_us: Lag::of(&self.lag),
             lateness_us: Lag::of(&self.lateness),
             late_waiting: population.late_waiting() as u64,
+            sessions: population.session_totals(),
+            sessions_by_class: population.sessions(),
             forgotten: population.forgotten(),
             record_path: config.record_sirs.clone(),
             ..LoadgenReport::default()
@@ -199,7 +212,7 @@ impl Meter {
 fn by_status(population: &Population) -> BTreeMap<u16, u64> {
     let tally = population.tally();
     let mut by_status = tally.refused.clone();
-    for ((_, behaviour), counts) in population.mix().named_behaviours().zip(&tally.classes) {
+    for ((_, behaviour), counts) in population.named_behaviours().zip(&tally.classes) {
         let genuine = !matches!(behaviour, Behaviour::Forged { .. });
         if let Some(status) = behaviour.status().filter(|_| genuine && counts.answers > 0) {
             *by_status.entry(status).or_default() += counts.answers;

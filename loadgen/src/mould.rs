@@ -124,6 +124,12 @@ impl Moulds {
         (uri, &datagram[mould.branch.clone()])
     }
 
+    /// Returns the body of a datagram that fitted.
+    #[inline]
+    pub(crate) fn body<'a>(&self, cast: Cast, datagram: &'a [u8]) -> &'a [u8] {
+        &datagram[self.moulds[usize::from(cast.mould)].section.len()..]
+    }
+
     /// Writes the answer to a datagram that fitted, padded to the length of `out`; returns the
     /// position of the branch's last octet, or nothing when `out` is too short.
     #[inline]

@@ -10,22 +10,30 @@ use std::hint::black_box;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use sirocco_wire::sip::Message;
+use sirocco_wire::sip::{Message, SirKey};
 
 use crate::desk::{Desk, Step, Train, Visit};
-use crate::hash::public_hash;
+use crate::hash::{public_hash, seeded};
 use crate::journal::{Journal, JournalTotals};
 use crate::judge::{Judge, Keys};
 use crate::late::{LateAnswers, LateTrain};
 use crate::mix::{Behaviour, Mix};
 use crate::mould::{Cast, Moulds};
+use crate::outcome::Outcomes;
 use crate::script::Script;
 use crate::seen::Seen;
+use crate::session::people::People;
+use crate::session::{
+    Calls, CallsConfig, Disturbance, Fate, Load, SessionCounts, SessionPolicy, SessionTotals,
+};
 use crate::source::Source;
 use crate::tally::Tally;
 
 /// The most answers in one train: UDP_MAX_SEGMENTS of Linux 6.9 and later.
 pub const SEGMENTS_MAX: usize = 128;
+
+/// Separates the fates of what is received from other choices.
+const RECEIVED_SALT: u64 = 0x7265_6376;
 
 /// Where a datagram came from and came to; its answer goes the same way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +70,27 @@ pub struct Answered {
     pub answers: u32,
 }
 
+/// What the sessions of a population are made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// What devices of each class do once they have a SIR, by class index; behind the last, nothing.
+    pub policies: Vec<Option<SessionPolicy>>,
+    /// The most calls at once.
+    pub calls_max: usize,
+    /// RFC 3261 17.1.1.1: the estimate of the round trip, in nanoseconds.
+    pub t1_ns: u64,
+    /// What the network does to messages that leave.
+    pub sent: Disturbance,
+    /// What it does to messages that come; there is no reordering there.
+    pub received: Disturbance,
+    /// What each content must be, if that is known.
+    pub content: Option<Vec<u8>>,
+    /// The key that SIRs are checked with.
+    pub key: Option<SirKey>,
+    /// Who is known.
+    pub(crate) people: People,
+}
+
 /// What a population is made of.
 #[derive(Clone, Debug)]
 pub struct PopulationConfig {
@@ -77,12 +106,16 @@ pub struct PopulationConfig {
     pub segments_max: usize,
     /// Keep what is remembered on huge pages where the host has them.
     pub huge_pages: bool,
+    /// Sessions, where devices build some.
+    pub sessions: Option<Sessions>,
 }
 
 /// All devices of one worker.
 pub struct Population {
     desk: Desk,
     moulds: Moulds,
+    received: Disturbance,
+    received_count: u64,
 }
 
 /// What the first look at a datagram found.
@@ -109,6 +142,21 @@ impl Population {
             _ => None,
         };
         let delays: Vec<Option<u32>> = scripts.iter().map(delay_ms).collect();
+        let received = config.sessions.as_ref().map(|sessions| sessions.received);
+        let (calls, outcomes) = open_sessions(
+            config.sessions,
+            &config.mix,
+            config.seed,
+            config.segments_max,
+        );
+        let mut scripts = scripts;
+        scripts.extend(
+            outcomes
+                .named()
+                .map(|(_, behaviour)| Script::compile(behaviour)),
+        );
+        let delays = delays.into_iter().chain(outcomes.named().map(|_| None));
+        let delays: Vec<Option<u32>> = delays.collect();
         let desk = Desk {
             late: LateAnswers::new(&delays, config.late_slots),
             refusals: BTreeMap::new(),
@@ -124,12 +172,16 @@ impl Population {
                 seed: config.seed,
                 journal,
                 started_ns: 0,
+                outcomes,
             },
+            calls,
             scripts,
         };
         Ok(Population {
             desk,
             moulds: Moulds::default(),
+            received: received.unwrap_or_default(),
+            received_count: 0,
         })
     }
 
@@ -161,7 +213,8 @@ impl Population {
         let mut consumed = 0;
         let mut lesson = None;
         for (datagram, glance) in arrival.bytes.chunks(segment).zip(&glances[..count]) {
-            let step = match glance.cast {
+            let fate = self.fate();
+            let mut treat = || match glance.cast {
                 Some(cast) => {
                     let source = Source::Cast {
                         moulds: &self.moulds,
@@ -171,6 +224,18 @@ impl Population {
                     self.desk.answer(&visit, source, glance.keys, &mut train)
                 }
                 None => self.desk.answer_parsed(&visit, datagram, &mut train),
+            };
+            let step = match fate {
+                Fate::Lost => Step::Done,
+                Fate::Doubled => match treat() {
+                    Step::TrainFull => Step::TrainFull,
+                    // What finds no room the second time was lost after all.
+                    step => {
+                        treat();
+                        step
+                    }
+                },
+                Fate::Passes | Fate::Held => treat(),
             };
             match step {
                 Step::TrainFull => break,
@@ -184,17 +249,11 @@ impl Population {
         if let Some(message) = lesson.and_then(|datagram| Message::parse(datagram).ok()) {
             self.moulds.learn(&message);
         }
-        let Train {
-            length,
-            segment,
-            answers,
-            ..
-        } = train;
         Answered {
             consumed,
-            length,
-            segment,
-            answers: answers as u32,
+            length: train.length,
+            segment: train.segment,
+            answers: train.answers as u32,
         }
     }
 
@@ -226,6 +285,96 @@ impl Population {
         let mut touch = |sum: u64, glance: &Glance| sum ^ seen.touch(glance.keys.branch_hash);
         black_box(glances[..count].iter().fold(0, &mut touch));
         count
+    }
+
+    /// Draws what the network does to the next datagram that came.
+    #[inline]
+    fn fate(&mut self) -> Fate {
+        if self.received.is_none() {
+            return Fate::Passes;
+        }
+        self.received_count += 1;
+        let salted = self.desk.judge.seed ^ RECEIVED_SALT;
+        let fate = self.received.fate(seeded(salted, self.received_count));
+        if fate == Fate::Lost {
+            self.desk.judge.tally.drop_for("lost_on_purpose");
+        }
+        fate
+    }
+
+    /// Tells the addresses of the sockets, in order: calls name them.
+    pub fn bind(&mut self, addresses: &[SocketAddr]) {
+        if let Some(calls) = &mut self.desk.calls {
+            calls.bind(addresses);
+        }
+    }
+
+    /// Does what calls have due at `now_ns`; returns how many did something.
+    #[inline]
+    pub fn advance(&mut self, now_ns: u64) -> usize {
+        self.desk
+            .calls
+            .as_mut()
+            .map_or(0, |calls| calls.advance(now_ns))
+    }
+
+    /// Tells whether calls have timers armed, so that time must be told to them.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.desk
+            .calls
+            .as_ref()
+            .is_some_and(|calls| calls.is_timed())
+    }
+
+    /// Gives the trains that calls have filled; with `all` those too that have room left.
+    #[inline]
+    pub(crate) fn depart(&mut self, all: bool, send: impl FnMut(&Load)) {
+        let Some(calls) = &mut self.desk.calls else {
+            return;
+        };
+        if all {
+            calls.lanes.flush();
+        }
+        calls.lanes.drain(send);
+    }
+
+    /// Returns what devices did with SIRs and sessions, by the name of their class.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeMap<String, SessionCounts> {
+        let Some(calls) = &self.desk.calls else {
+            return BTreeMap::new();
+        };
+        let names = self.named_behaviours().map(|(name, _)| name.to_owned());
+        let told = calls.sheets.iter().map(|sheet| sheet.told());
+        let told = names.zip(told);
+        told.filter(|(_, counts)| *counts != SessionCounts::default())
+            .collect()
+    }
+
+    /// Returns sessions begun, sessions established, and calls that are not over.
+    #[inline]
+    #[must_use]
+    pub fn session_progress(&self) -> [u64; 3] {
+        self.desk
+            .calls
+            .as_ref()
+            .map_or([0; 3], |calls| calls.progress())
+    }
+
+    /// Returns what devices of all classes did, and what stands at the end.
+    #[must_use]
+    pub fn session_totals(&self) -> SessionTotals {
+        self.desk
+            .calls
+            .as_ref()
+            .map_or_else(SessionTotals::default, |calls| calls.totals())
+    }
+
+    /// Iterates over names and behaviours in the order of their class index.
+    pub(crate) fn named_behaviours(&self) -> impl Iterator<Item = (&str, Behaviour)> {
+        let judge = &self.desk.judge;
+        judge.mix.named_behaviours().chain(judge.outcomes.named())
     }
 
     /// Writes one train of late answers that are due into `out`; nothing when no more is due. Call it
@@ -284,6 +433,9 @@ impl Population {
     /// Zeroes the counts; what is remembered of requests stays, and so does the record.
     pub fn reset(&mut self) {
         self.desk.judge.tally.reset();
+        if let Some(calls) = &mut self.desk.calls {
+            calls.reset();
+        }
     }
 
     /// Starts the clock of edge overrides at `now_ns`.
@@ -298,6 +450,32 @@ impl Population {
     pub fn finish(self) -> io::Result<Option<JournalTotals>> {
         self.desk.judge.journal.map(Journal::finish).transpose()
     }
+}
+
+/// Makes the calls of a population and what their decisions are answered with.
+fn open_sessions(
+    sessions: Option<Sessions>,
+    mix: &Mix,
+    seed: u64,
+    segments_max: usize,
+) -> (Option<Box<Calls>>, Outcomes) {
+    let Some(sessions) = sessions else {
+        return (None, Outcomes::new(mix, &[], None));
+    };
+    let outcomes = Outcomes::new(mix, &sessions.policies, sessions.key);
+    let mut policies = sessions.policies;
+    policies.resize(outcomes.statuses().len(), None);
+    let config = CallsConfig {
+        seed,
+        calls_max: sessions.calls_max,
+        segments_max,
+        t1_ns: sessions.t1_ns,
+        disturbance: sessions.sent,
+        content: sessions.content,
+        policies,
+    };
+    let calls = Calls::new(config, sessions.people, 0);
+    (Some(Box::new(calls)), outcomes)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::session::{SessionCounts, SessionTotals};
 use crate::tally::ClassCounts;
 
 /// What one load generator did; the last event of its process.
@@ -24,6 +25,15 @@ pub struct LoadgenReport {
     pub responses_sent: u64,
     /// Octets of answers handed to the kernel.
     pub response_bytes_sent: u64,
+    /// Datagrams handed to the kernel: answers to SIRs and messages of sessions.
+    #[serde(default)]
+    pub messages_sent: u64,
+    /// Octets of all datagrams received.
+    #[serde(default)]
+    pub datagram_bytes_received: u64,
+    /// Octets of all datagrams sent.
+    #[serde(default)]
+    pub datagram_bytes_sent: u64,
     /// Distinct SIRs by the name of the class or override that treated them.
     pub by_class: BTreeMap<String, u64>,
     /// Answers by status, copies and refusals included, garbage and forged answers not.
@@ -57,6 +67,12 @@ pub struct LoadgenReport {
     /// Unanswered requests forgotten before their Timer F; above 0, `sirs_received` counts some of
     /// their retransmissions.
     pub forgotten: u64,
+    /// What devices of all classes did with SIRs and sessions.
+    #[serde(default)]
+    pub sessions: SessionTotals,
+    /// The same by class.
+    #[serde(default)]
+    pub sessions_by_class: BTreeMap<String, SessionCounts>,
     /// The record of distinct SIRs, if one was kept.
     pub record_path: Option<PathBuf>,
     /// Entries in the record; it is not cut by a reset.

@@ -209,6 +209,15 @@ impl Seen {
         }
     }
 
+    /// Changes the class of a request that was just entered: its retransmissions get that one.
+    #[inline]
+    pub fn reclass(&mut self, sighting: Sighting, class: u8) {
+        let slot = sighting.slot as usize;
+        let word = &mut self.words_mut(slot / BUCKET_ENTRIES)[slot % BUCKET_ENTRIES];
+        let entry = u64::from_ne_bytes(*word) & !(CLASS_MASK << CLASS_SHIFT);
+        *word = (entry | (u64::from(class) & CLASS_MASK) << CLASS_SHIFT).to_ne_bytes();
+    }
+
     /// Notes that the request of `sighting` was answered, so that its entry may be forgotten first.
     #[inline]
     pub fn settle(&mut self, sighting: Sighting) {
@@ -263,6 +272,15 @@ mod tests {
                 .transmission,
             1
         );
+    }
+
+    #[test]
+    fn a_class_that_was_changed_is_that_of_the_retransmissions() {
+        let mut seen = table(SEEN_ENTRIES_MIN);
+        let first = seen.sight(0xabcd_ef01_2345_6789, SECOND, 5);
+        seen.reclass(first, 62);
+        let second = seen.sight(0xabcd_ef01_2345_6789, 2 * SECOND, 5);
+        assert_eq!((second.class, second.transmission), (62, 2));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! response goes back to where the datagram came from, so `received` and `rport` are not filled in.
 //! Called by `population`.
 
+use memchr::memchr;
 use sirocco_wire::sip::{HeaderName, Message, write};
 
 use crate::mix::Behaviour;
@@ -31,6 +32,50 @@ impl Source<'_> {
         match *self {
             Source::Cast { moulds, cast, .. } => moulds.copied_bytes_max(cast.mould),
             Source::Parsed(message) => copied_bytes_max(message),
+        }
+    }
+
+    /// Returns the Request-URI.
+    #[inline]
+    pub(crate) fn request_uri(&self) -> &[u8] {
+        match *self {
+            Source::Cast {
+                moulds,
+                cast,
+                datagram,
+            } => moulds.keys(cast, datagram).0,
+            Source::Parsed(message) => message.request_uri().unwrap_or(b""),
+        }
+    }
+
+    /// Returns the URI of To, the user's identity.
+    #[inline]
+    pub(crate) fn aor(&self) -> &[u8] {
+        let Source::Parsed(message) = *self else {
+            // A cast's To is its Request-URI without the device.
+            let uri = self.request_uri();
+            return &uri[..memchr(b';', uri).unwrap_or(uri.len())];
+        };
+        let to = message.to().unwrap_or(b"");
+        match memchr(b'<', to) {
+            Some(at) => {
+                let uri = &to[at + 1..];
+                &uri[..memchr(b'>', uri).unwrap_or(uri.len())]
+            }
+            None => to[..memchr(b';', to).unwrap_or(to.len())].trim_ascii(),
+        }
+    }
+
+    /// Returns the body.
+    #[inline]
+    pub(crate) fn body(&self) -> &[u8] {
+        match *self {
+            Source::Cast {
+                moulds,
+                cast,
+                datagram,
+            } => moulds.body(cast, datagram),
+            Source::Parsed(message) => message.body(),
         }
     }
 

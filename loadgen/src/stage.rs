@@ -9,6 +9,7 @@ use sirocco_ring::{DATAGRAMS_PER_SLAB_MAX, Port, Received, TRAIN_BYTES_MAX, Trai
 
 use crate::mix::COPIES_MAX;
 use crate::population::{Answered, Arrival, Origin, Population};
+use crate::session::Load;
 
 /// The most answers of one lone datagram: itself and its copies.
 const LONE_ANSWERS_MAX: usize = 1 + COPIES_MAX as usize;
@@ -20,6 +21,8 @@ const LONE_BYTES_MAX: usize = LONE_ANSWERS_MAX * 2048;
 pub(crate) struct Parcel {
     pub(crate) origin: Origin,
     pub(crate) bytes: Range<usize>,
+    /// The answer to a SIR, as opposed to a message of a call.
+    pub(crate) is_answer: bool,
 }
 
 /// The buffers of one worker.
@@ -87,9 +90,26 @@ impl Stage {
             self.parcels.push(Parcel {
                 origin: arrival.origin,
                 bytes: self.row_length..end,
+                is_answer: true,
             });
             self.row_length = end;
         }
+    }
+
+    /// Puts a single message of a call into the row; `row_is_full` was asked before.
+    #[inline]
+    pub(crate) fn push(&mut self, load: &Load) {
+        let end = self.row_length + load.octets.len();
+        let Some(room) = self.row.get_mut(self.row_length..end) else {
+            return;
+        };
+        room.copy_from_slice(&load.octets);
+        self.parcels.push(Parcel {
+            origin: load.origin,
+            bytes: self.row_length..end,
+            is_answer: false,
+        });
+        self.row_length = end;
     }
 
     /// Takes the train that was answered last and its octets.

@@ -29,6 +29,10 @@ const LATE_TRAINS_PER_TURN_MAX: usize = 32;
 const SLABS_RESERVED: usize = 8;
 /// The longest sleep: how soon a stop is noticed.
 const IDLE_WAIT_MAX: Duration = Duration::from_millis(5);
+/// The longest sleep while calls have timers: one tick of their wheel.
+const TIMED_WAIT_MAX: Duration = Duration::from_millis(1);
+/// Send slabs that one received buffer may take: answers, calls, and the ends of trains.
+const SLABS_PER_ARRIVAL: usize = 3;
 /// The notices told one by one; a thousand sockets would have as many.
 const NOTICES_MAX: usize = 8;
 /// The turns after a stop in which the last answers leave.
@@ -128,17 +132,23 @@ impl<'c> Worker<'c> {
             affinity::pin(core).map_err(|source| LoadgenError::Pin { core, source })?;
         }
         let port = Port::open(&config.port())?;
+        let (mix, _) = config.effective()?;
         let population = PopulationConfig {
-            mix: config.mix.clone(),
+            mix,
             seed: config.seed,
             seen_entries: config.seen_entries,
             late_slots: config.late_slots,
             segments_max: config.train_segments,
             huge_pages: config.huge_pages,
+            sessions: config.sessions()?,
         };
         let mut population = Population::new(population, journal).map_err(LoadgenError::Memory)?;
         let now_ns = now_ns();
         population.start(now_ns);
+        let addresses: Vec<SocketAddr> = (0..config.socket_count())
+            .map(|socket| port.local_address(socket))
+            .collect();
+        population.bind(&addresses);
         let meter = Meter::new(&port, now_ns);
         let arrivals_per_turn_max = match config.place {
             Place::Edges { .. } => ARRIVALS_PER_TURN_MAX,
@@ -158,12 +168,8 @@ impl<'c> Worker<'c> {
     }
 
     fn ready(&self) -> Ready {
-        let sockets = match self.config.place {
-            Place::Edges { count, .. } => count,
-            Place::Direct { .. } => 1,
-        };
         Ready {
-            addresses: (0..sockets)
+            addresses: (0..self.config.socket_count())
                 .map(|socket| self.port.local_address(socket))
                 .collect(),
             notices: self.notices(),
@@ -181,9 +187,11 @@ impl<'c> Worker<'c> {
         self.now_ns = now_ns();
         self.meter.turned(self.now_ns);
         self.port.sent(|_| {});
+        let due = self.population.advance(self.now_ns);
         let arrivals = self.receive();
         let trains = self.release_late();
-        self.is_idle = arrivals + trains == 0;
+        let departures = self.depart(true);
+        self.is_idle = arrivals + trains + due + departures == 0;
         Ok(())
     }
 
@@ -194,13 +202,18 @@ impl<'c> Worker<'c> {
         }
         let until = |due_ns: u64| Duration::from_nanos(due_ns.saturating_sub(self.now_ns));
         let until_due = self.population.late_due_ns().map(until);
-        Wait::Until(until_due.unwrap_or(IDLE_WAIT_MAX).min(IDLE_WAIT_MAX))
+        let wait_max = if self.population.is_timed() {
+            TIMED_WAIT_MAX
+        } else {
+            IDLE_WAIT_MAX
+        };
+        Wait::Until(until_due.unwrap_or(wait_max).min(wait_max))
     }
 
     /// Answers what was received; returns the buffers received.
     fn receive(&mut self) -> usize {
         let slabs = self.port.free_slab_count().saturating_sub(SLABS_RESERVED);
-        let budget = self.arrivals_per_turn_max.min(slabs);
+        let budget = self.arrivals_per_turn_max.min(slabs / SLABS_PER_ARRIVAL);
         for told in 0..budget {
             let Worker {
                 port,
@@ -219,12 +232,45 @@ impl<'c> Worker<'c> {
                 return told;
             }
             self.send_staged_train();
+            self.depart(false);
             if self.stage.row_is_full() {
                 self.send_row();
             }
         }
         self.send_row();
         budget
+    }
+
+    /// Sends what calls wrote: trains that are full, with `all` the others too; returns how many.
+    #[inline]
+    fn depart(&mut self, all: bool) -> usize {
+        let Worker {
+            port,
+            population,
+            stage,
+            meter,
+            ..
+        } = self;
+        let mut count = 0;
+        population.depart(all, |load| {
+            count += 1;
+            if load.count == 1 && !stage.row_is_full() {
+                stage.push(load);
+                return;
+            }
+            let Some(slab) = port.take_slab() else {
+                meter.found_no_slab(load.count as u64);
+                return;
+            };
+            let length = load.octets.len();
+            port.slab_mut(&slab)[..length].copy_from_slice(&load.octets);
+            port.send(slab, train_to(load.origin, length, load.segment));
+            meter.departed(load.count);
+        });
+        if all {
+            self.send_row();
+        }
+        count
     }
 
     /// Sends the train answered last; what did not fit into it is answered straight into more slabs.
@@ -271,9 +317,13 @@ impl<'c> Worker<'c> {
                 self.meter.found_no_slab(parcels.len() as u64);
                 continue;
             };
-            parcels
-                .iter()
-                .for_each(|parcel| self.meter.queued(1, parcel.bytes.len()));
+            for parcel in parcels {
+                if parcel.is_answer {
+                    self.meter.queued(1, parcel.bytes.len());
+                } else {
+                    self.meter.departed(1);
+                }
+            }
             self.port.slab_mut(&slab)[..bytes.len()].copy_from_slice(bytes);
             let start = parcels[0].bytes.start;
             self.datagrams.clear();
@@ -318,6 +368,8 @@ impl<'c> Worker<'c> {
         let tally = self.population.tally();
         let totals = tally.totals();
         self.meter.read_cpu(self.now_ns);
+        let [sessions_begun, sessions_established, sessions_open] =
+            self.population.session_progress();
         live.store(&LoadgenProgress {
             sirs_received: totals.sirs,
             retransmissions_received: totals.retransmissions,
@@ -326,6 +378,9 @@ impl<'c> Worker<'c> {
             malformed: tally.malformed,
             dropped: tally.dropped.values().sum(),
             late_waiting: self.population.late_waiting() as u64,
+            sessions_begun,
+            sessions_established,
+            sessions_open,
             cpu_ns: self.meter.cpu_ns,
             wall_ns: self.now_ns.saturating_sub(self.meter.started_ns),
         });

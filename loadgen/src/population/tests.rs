@@ -20,6 +20,7 @@ fn population(mix: &str) -> Population {
         late_slots: 1 << 10,
         segments_max: SEGMENTS_MAX,
         huge_pages: false,
+        sessions: None,
     };
     let mut population = Population::new(config, None).unwrap();
     population.start(0);

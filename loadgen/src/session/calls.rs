@@ -1,0 +1,633 @@
+//! The calls that devices make: begun by a SIR or by a source of their own, timed by RFC 3261's
+//! timers, ended by either side. No sockets and no clock: messages go onto lanes, times come in.
+//!
+//! Here are beginnings and timers; `dialog` has what responses and requests of the other side do.
+//! Retransmissions are written anew from the slot's texts. Called by `consider`, `desk` and `worker`.
+
+use std::net::SocketAddr;
+
+use sirocco_wire::sir::Request;
+use sirocco_wire::writer::Writer;
+
+use super::counts::{SessionTotals, Sheet};
+use super::edges::Edges;
+use super::gateway::authority;
+use super::lanes::{Disturbance, Draft, Kind, Lanes};
+use super::name::Name;
+use super::people::People;
+use super::policy::{Fault, SessionPolicy, Take, Traits};
+use super::table::Told;
+use super::table::{Call, State, Table, Text};
+use super::wheel::{Alarm, Wheel};
+use super::write::{Offer, Party, Remote};
+use crate::hash::seeded;
+use crate::population::Origin;
+
+/// RFC 3261 17.1.2.2: the longest interval of Timer E.
+const T2_NS: u64 = 4_000_000_000;
+/// RFC 3261 17.1.1.2: Timer B and F are 64 T1.
+const TRANSACTION_T1S: u64 = 64;
+/// RFC 3261 16.6: a call that has heard a provisional response is given up after three minutes.
+pub(super) const PROCEEDING_NS: u64 = 180_000_000_000;
+/// The most PPGs addressed: SIRs that name more are not followed.
+const PPGS_MAX: usize = 1024;
+/// SIRs whose forks are told apart at once; older ones share a count with newer ones.
+const GROUPS: usize = 1 << 20;
+/// Alarms per turn, so that they cannot hold up what arrives.
+const ALARMS_PER_TURN_MAX: usize = 4096;
+const THINK_SALT: u64 = 0x0074_6869_6e6b;
+const HANG_UP_SALT: u64 = 0x6861_6e67;
+
+/// What a worker's calls are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct CallsConfig {
+    pub(crate) seed: u64,
+    pub(crate) calls_max: usize,
+    pub(crate) segments_max: usize,
+    pub(crate) t1_ns: u64,
+    pub(crate) disturbance: Disturbance,
+    /// What each content must be, if that is known.
+    pub(crate) content: Option<Vec<u8>>,
+    /// By class index; a class without one builds no sessions.
+    pub(crate) policies: Vec<Option<SessionPolicy>>,
+}
+
+/// A PPG that SIRs name.
+pub(super) struct Ppg {
+    uri: Box<[u8]>,
+    address: SocketAddr,
+}
+
+impl Ppg {
+    /// Returns the Request-URI of an INVITE to it.
+    pub(super) fn invite_uri<'a>(&'a self, token: &'a [u8]) -> [&'a [u8]; 3] {
+        let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
+        [&self.uri, parameter, token]
+    }
+}
+
+/// All calls of one worker.
+pub(crate) struct Calls {
+    pub(crate) table: Table,
+    pub(crate) lanes: Lanes,
+    pub(crate) edges: Edges,
+    pub(crate) people: People,
+    pub(crate) sheets: Vec<Sheet>,
+    pub(crate) policies: Vec<Option<SessionPolicy>>,
+    pub(crate) config: CallsConfig,
+    pub(super) draft: Draft,
+    pub(super) wheel: Wheel,
+    pub(super) ppgs: Vec<Ppg>,
+    last_ppg: usize,
+    /// Contents that came of one SIR, by its group.
+    pub(super) groups: Box<[u8]>,
+    next_group: u32,
+    fired: Vec<Alarm>,
+    /// Messages of no call: responses and requests with a name that is not ours or long over.
+    pub(crate) strays: u64,
+    /// Final responses to forged INVITEs, by hundreds of their status.
+    pub(crate) flood_answers: [u64; 7],
+}
+
+/// What a call begins with.
+#[derive(Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) class: u8,
+    pub(crate) aor: &'a [u8],
+    pub(crate) device: &'a [u8],
+    pub(crate) row: u32,
+    pub(crate) group: u32,
+    pub(crate) ppg: u16,
+    pub(crate) token: &'a [u8],
+    pub(crate) activates_after: bool,
+    pub(crate) is_own: bool,
+    pub(crate) traits: Traits,
+    /// What the draws of this call depend on.
+    pub(crate) hash: u64,
+}
+
+impl Calls {
+    pub(crate) fn new(config: CallsConfig, people: People, now_ns: u64) -> Calls {
+        Calls {
+            table: Table::new(config.calls_max),
+            lanes: Lanes::new(config.segments_max, config.disturbance, config.seed),
+            edges: Edges::default(),
+            people,
+            sheets: config.policies.iter().map(|_| Sheet::new()).collect(),
+            policies: config.policies.clone(),
+            draft: Draft::new(),
+            wheel: Wheel::new(now_ns),
+            ppgs: Vec::new(),
+            last_ppg: 0,
+            groups: vec![0; GROUPS].into_boxed_slice(),
+            next_group: 0,
+            fired: Vec::with_capacity(ALARMS_PER_TURN_MAX * 2),
+            strays: 0,
+            flood_answers: [0; 7],
+            config,
+        }
+    }
+
+    /// Returns the number of the PPG with this URI; nothing when it has no numeric address.
+    #[inline]
+    pub(crate) fn ppg(&mut self, uri: &[u8]) -> Option<u16> {
+        let is = |ppg: &Ppg| *ppg.uri == *uri;
+        if self.ppgs.get(self.last_ppg).is_some_and(is) {
+            return Some(self.last_ppg as u16);
+        }
+        let at = match self.ppgs.iter().position(is) {
+            Some(at) => at,
+            None if self.ppgs.len() < PPGS_MAX => {
+                let address = super::gateway::address(uri)?;
+                let uri = uri.into();
+                self.ppgs.push(Ppg { uri, address });
+                self.ppgs.len() - 1
+            }
+            None => return None,
+        };
+        self.last_ppg = at;
+        Some(at as u16)
+    }
+
+    /// Names a PPG whose messages go to `address`, whatever its URI says.
+    #[expect(dead_code, reason = "sources of calls name their target")]
+    pub(crate) fn add_ppg(&mut self, uri: &[u8], address: SocketAddr) -> u16 {
+        let uri = uri.into();
+        self.ppgs.push(Ppg { uri, address });
+        self.ppgs.len() as u16 - 1
+    }
+
+    /// Opens a group for one SIR, whose contents are counted together.
+    #[inline]
+    pub(crate) fn group(&mut self) -> u32 {
+        let group = self.next_group;
+        self.next_group = self.next_group.wrapping_add(1);
+        self.groups[group as usize % GROUPS] = 0;
+        group
+    }
+
+    /// Counts one content of a group; returns how many came before.
+    #[inline]
+    pub(super) fn count_in_group(&mut self, group: u32) -> u8 {
+        let count = &mut self.groups[group as usize % GROUPS];
+        *count = count.saturating_add(1);
+        *count - 1
+    }
+
+    #[inline]
+    pub(super) fn sheet(&mut self, class: u8) -> &mut Sheet {
+        &mut self.sheets[usize::from(class)]
+    }
+
+    fn fault(&self, class: u8) -> Fault {
+        let policy = self.policies[usize::from(class)].as_ref();
+        policy.map_or(Fault::None, |policy| policy.fault)
+    }
+
+    /// Takes a slot and fills it; nothing, and counted, when there is no room.
+    fn open(&mut self, start: &Start<'_>) -> Option<Name> {
+        let origin = Origin {
+            peer: self.ppgs[usize::from(start.ppg)].address,
+            ..start.origin
+        };
+        let Some(name) = self.table.take(origin) else {
+            self.sheet(start.class).not_begun("calls-max");
+            return None;
+        };
+        let call = self.table.live(name)?;
+        (call.class, call.row, call.group) = (start.class, start.row, start.group);
+        (call.ppg, call.traits) = (start.ppg, start.traits);
+        (call.activates_after, call.is_own) = (start.activates_after, start.is_own);
+        if !call.keep(Text::Aor, &[start.aor, start.device, start.token]) {
+            self.table.release(name);
+            self.sheet(start.class).not_begun("texts-too-long");
+            return None;
+        }
+        Some(name)
+    }
+
+    /// Begins a session as the policy of its class says; false, and counted, when there is no room.
+    #[inline]
+    pub(crate) fn begin(&mut self, now_ns: u64, start: &Start<'_>) -> bool {
+        let fault = self.fault(start.class);
+        let copies = 1 + u8::from(fault == Fault::ReplayedToken);
+        for copy in 0..copies {
+            let Some(name) = self.open(start) else {
+                return false;
+            };
+            if fault == Fault::ForgedToken && !start.token.is_empty() {
+                self.forge_token(name, start.token);
+            }
+            self.people.open(start.row);
+            let policy = self.policies[usize::from(start.class)].as_ref();
+            let think = policy.map_or(0, |policy| {
+                policy.think.draw_ns(seeded(THINK_SALT, start.hash))
+            });
+            let hold = match fault {
+                Fault::ExpiredToken { hold_ms } => u64::from(hold_ms) * 1_000_000,
+                // The second call comes when the first has been answered.
+                _ => u64::from(copy) * self.config.t1_ns,
+            };
+            if think + hold == 0 {
+                self.invite(now_ns, name);
+            } else {
+                self.arm(now_ns, name, think + hold);
+            }
+        }
+        true
+    }
+
+    fn forge_token(&mut self, name: Name, token: &[u8]) {
+        let mut forged = [0u8; 64];
+        let length = token.len().min(forged.len());
+        forged[..length].copy_from_slice(&token[..length]);
+        forged[length - 1] = if forged[length - 1] == b'0' {
+            b'1'
+        } else {
+            b'0'
+        };
+        if let Some(call) = self.table.live(name) {
+            call.keep(Text::Token, &[&forged[..length]]);
+        }
+    }
+
+    /// Begins to return what a SIR asked for by MESSAGE.
+    pub(crate) fn tell(&mut self, now_ns: u64, start: &Start<'_>, told: &Told) {
+        let Some(name) = self.open(start) else {
+            return;
+        };
+        self.sheet(start.class).counts.told += 1;
+        let t1_ns = self.config.t1_ns;
+        if let Some(call) = self.table.live(name) {
+            (call.state, call.told) = (State::Telling, *told);
+            call.started_ns = now_ns;
+        }
+        self.send(name);
+        self.arm(now_ns, name, t1_ns);
+    }
+
+    /// Begins to register; `cseq` counts the REGISTERs of one call.
+    pub(crate) fn register(&mut self, now_ns: u64, start: &Start<'_>) {
+        let Some(name) = self.open(start) else {
+            return;
+        };
+        self.register_again(now_ns, name);
+    }
+
+    pub(super) fn register_again(&mut self, now_ns: u64, name: Name) {
+        let t1_ns = self.config.t1_ns;
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        (call.state, call.sends, call.started_ns) = (State::Registering, 0, now_ns);
+        call.remote_cseq += 1;
+        let class = call.class;
+        self.sheet(class).counts.registers += 1;
+        self.send(name);
+        self.arm(now_ns, name, t1_ns);
+    }
+
+    #[inline]
+    pub(super) fn arm(&mut self, now_ns: u64, name: Name, delay_ns: u64) {
+        let due = self.wheel.arm(name.slot, name.generation, now_ns, delay_ns);
+        if let Some(call) = self.table.live(name) {
+            call.due = due.unwrap_or(0);
+        }
+    }
+
+    /// Sends the first INVITE of a call.
+    fn invite(&mut self, now_ns: u64, name: Name) {
+        let t1_ns = self.config.t1_ns;
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        (call.state, call.sends, call.started_ns) = (State::Inviting, 0, now_ns);
+        let class = call.class;
+        self.sheet(class).counts.attempts += 1;
+        self.send(name);
+        match self.fault(class) {
+            Fault::VanishInvited => return self.vanish(now_ns, name),
+            Fault::DoubleInvite => self.send(name),
+            _ => {}
+        }
+        self.arm(now_ns, name, t1_ns);
+    }
+
+    /// The device is gone: its slot stays as long as anyone may still ask.
+    pub(super) fn vanish(&mut self, now_ns: u64, name: Name) {
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        call.state = State::Vanished;
+        let (class, row) = (call.class, call.row);
+        self.sheet(class).counts.vanished += 1;
+        self.people.close(row);
+        self.arm(now_ns, name, TRANSACTION_T1S * self.config.t1_ns);
+    }
+
+    /// Writes the request of a call's state and puts it on its lane.
+    #[inline]
+    pub(super) fn send(&mut self, name: Name) {
+        let Calls {
+            table,
+            lanes,
+            edges,
+            draft,
+            ppgs,
+            policies,
+            config,
+            ..
+        } = self;
+        let Some(call) = table.live(name) else {
+            return;
+        };
+        call.sends = call.sends.saturating_add(1);
+        let text = name.text(config.seed);
+        let mut buffer = [0; 64];
+        let party = Party {
+            edge: edges.text(&call.origin, &mut buffer),
+            aor: call.text(Text::Aor),
+            device: call.text(Text::Device),
+            name: &text,
+        };
+        let ppg = &*ppgs[usize::from(call.ppg)].uri;
+        let token = call.text(Text::Token);
+        let (kind, written) = match call.state {
+            State::Telling => {
+                let mut out = [0; 512];
+                let length = returned(call, &mut out).unwrap_or(0);
+                (
+                    Kind::Message,
+                    draft.message(&party, ppg, token, &out[..length]),
+                )
+            }
+            State::Registering => {
+                let uri = registrar(ppg, token);
+                let written =
+                    draft.register(&party, &uri, call.remote_cseq, config.expires_s(), b"");
+                (Kind::Register, written)
+            }
+            State::Hanging => (Kind::Bye, draft.bye(&party, &remote(call))),
+            State::AckHeld => (Kind::Ack, draft.late_ack(&party, &remote(call))),
+            _ => {
+                let policy = policies[usize::from(call.class)].as_ref();
+                let takes = |take| policy.is_none_or(|policy| policy.takes(take));
+                let offer = Offer {
+                    message: takes(Take::Message),
+                    msrp: takes(Take::Msrp),
+                };
+                (Kind::Invite, draft.invite(&party, ppg, token, offer))
+            }
+        };
+        if written {
+            lanes.put(kind, call.origin, draft);
+        }
+    }
+
+    /// Ends a call and frees its slot.
+    #[inline]
+    pub(super) fn end(&mut self, name: Name) {
+        if let Some(call) = self.table.live(name) {
+            let row = call.row;
+            self.people.close(row);
+            self.table.release(name);
+        }
+    }
+
+    /// Does what is due; returns how many alarms rang.
+    #[inline]
+    pub(crate) fn expire(&mut self, now_ns: u64) -> usize {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(now_ns, ALARMS_PER_TURN_MAX, &mut fired);
+        let count = fired.len();
+        for alarm in fired.drain(..) {
+            let name = Name {
+                slot: alarm.slot,
+                generation: alarm.generation,
+            };
+            let is_due = |call: &&mut Call| call.due == alarm.due;
+            if self.table.live(name).as_ref().is_some_and(is_due) {
+                self.ring(now_ns, name);
+            }
+        }
+        self.fired = fired;
+        count
+    }
+
+    fn ring(&mut self, now_ns: u64, name: Name) {
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        call.due = 0;
+        let (state, class, sends) = (call.state, call.class, call.sends);
+        let waited_ns = now_ns.saturating_sub(call.started_ns);
+        let t1_ns = self.config.t1_ns;
+        let is_over = waited_ns + t1_ns / 2 >= TRANSACTION_T1S * t1_ns;
+        // The last interval ends with the transaction.
+        let left_ns = (TRANSACTION_T1S * t1_ns).saturating_sub(waited_ns);
+        let interval_ns = (t1_ns << sends.min(16)).min(left_ns);
+        match state {
+            State::Thinking => self.invite(now_ns, name),
+            State::Inviting if is_over => {
+                self.sheet(class).counts.timeouts += 1;
+                self.end(name);
+            }
+            // RFC 3261 17.1.1.2: Timer A doubles each time.
+            State::Inviting => {
+                self.sheet(class).counts.invite_retransmissions += 1;
+                self.send(name);
+                self.arm(now_ns, name, interval_ns);
+            }
+            State::Proceeding => {
+                self.sheet(class).counts.timeouts += 1;
+                self.end(name);
+            }
+            State::Telling | State::Registering | State::Hanging if is_over => {
+                let counts = &mut self.sheet(class).counts;
+                match state {
+                    State::Telling => counts.told_failed += 1,
+                    State::Registering => counts.register_failures += 1,
+                    _ => counts.bye_timeouts += 1,
+                }
+                self.end(name);
+            }
+            // RFC 3261 17.1.2.2: Timer E doubles up to T2.
+            State::Telling | State::Registering | State::Hanging => {
+                self.send(name);
+                self.arm(now_ns, name, interval_ns.min(T2_NS));
+            }
+            State::AckHeld => {
+                self.sheet(class).counts.acks += 1;
+                self.send(name);
+                self.establish(now_ns, name);
+            }
+            State::Established => self.hang_up(now_ns, name),
+            State::Registered => self.register_again(now_ns, name),
+            State::Refused | State::Vanished => self.end(name),
+            State::Free => {}
+        }
+    }
+
+    /// The session is up: from now on the device waits, or hangs up in its time.
+    pub(super) fn establish(&mut self, now_ns: u64, name: Name) {
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        call.state = State::Established;
+        call.due = 0;
+        let class = call.class;
+        let hash = seeded(call.started_ns, u64::from(name.slot));
+        let policy = self.policies[usize::from(class)].as_ref();
+        let Some(hang_up) = policy.and_then(|policy| policy.hang_up) else {
+            return;
+        };
+        let hold_ns = hang_up.draw_ns(seeded(self.config.seed ^ HANG_UP_SALT, hash));
+        if hold_ns == 0 {
+            self.hang_up(now_ns, name);
+        } else {
+            self.arm(now_ns, name, hold_ns);
+        }
+    }
+
+    fn hang_up(&mut self, now_ns: u64, name: Name) {
+        let t1_ns = self.config.t1_ns;
+        if let Some(call) = self.table.live(name) {
+            (call.state, call.sends, call.started_ns) = (State::Hanging, 0, now_ns);
+        }
+        self.send(name);
+        self.arm(now_ns, name, t1_ns);
+    }
+
+    /// Tells the addresses of the sockets.
+    pub(crate) fn bind(&mut self, addresses: &[SocketAddr]) {
+        self.edges = Edges::new(addresses);
+    }
+
+    /// Does what is due; returns how much that was.
+    #[inline]
+    pub(crate) fn advance(&mut self, now_ns: u64) -> usize {
+        let count = self.expire(now_ns);
+        self.lanes.release_held();
+        count
+    }
+
+    /// Zeroes what is counted; calls go on.
+    pub(crate) fn reset(&mut self) {
+        self.sheets
+            .iter_mut()
+            .for_each(|sheet| *sheet = Sheet::new());
+        self.lanes.reset();
+        (self.strays, self.flood_answers) = (0, [0; 7]);
+    }
+
+    /// Returns attempts, sessions established, and calls that are not over.
+    pub(crate) fn progress(&self) -> [u64; 3] {
+        let counts = self.sheets.iter().map(|sheet| &sheet.counts);
+        counts.fold([0, 0, self.table.len() as u64], |[a, b, c], one| {
+            [a + one.attempts, b + one.established, c]
+        })
+    }
+
+    /// Returns what all classes did, and what stands.
+    pub(crate) fn totals(&self) -> SessionTotals {
+        let mut sum = Sheet::new();
+        self.sheets.iter().for_each(|sheet| sum.add(sheet));
+        let flood = self.flood_answers.iter().enumerate();
+        SessionTotals {
+            counts: sum.told(),
+            messages_sent: self.lanes.sent_by_kind(),
+            octets_sent: self.lanes.octets,
+            disturbed: self.lanes.disturbed,
+            strays: self.strays,
+            calls: self.table.len() as u64,
+            open: self.table.established() as u64,
+            calls_max: self.table.len_max() as u64,
+            flood_sent: 0,
+            flood_answers: flood
+                .filter(|(_, count)| **count > 0)
+                .map(|(class, count)| (format!("{class}xx"), *count))
+                .collect(),
+        }
+    }
+
+    /// Tells whether a timer may ring.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.wheel.is_armed()
+    }
+}
+
+impl CallsConfig {
+    /// How long a registration lasts that a SIR asked for, in seconds (RFC 3261 10.2.1.1).
+    pub(super) fn expires_s(&self) -> u32 {
+        3600
+    }
+}
+
+/// Returns the registrar of a PPG's URI: its host, with the token.
+fn registrar<'a>(ppg: &'a [u8], token: &'a [u8]) -> [&'a [u8]; 4] {
+    let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
+    [b"sip:", authority(ppg), parameter, token]
+}
+
+/// Returns what is kept of the other side; its route set stands behind its To.
+fn remote(call: &Call) -> Remote<'_> {
+    let text = call.text(Text::To);
+    let end = text.iter().position(|&octet| octet == b'\n');
+    let (to, routes) = text.split_at(end.unwrap_or(text.len()));
+    Remote {
+        target: call.text(Text::Target),
+        to,
+        routes: routes.strip_prefix(b"\n").unwrap_or(routes),
+    }
+}
+
+/// Writes what a device returns as `text/parameters`, one line each.
+fn returned(call: &Call, out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer::new(out);
+    let mut line = |name: &str, value: &[u8]| -> Option<()> {
+        writer.put(name.as_bytes()).ok()?;
+        writer.put(b": ").ok()?;
+        writer.put(value).ok()?;
+        writer.put(b"\r\n").ok()
+    };
+    let told = &call.told;
+    let has = |request| told.ask.has(request);
+    let mut digits = [0; 3];
+    if !call.text(Text::Device).is_empty() {
+        line("device", call.text(Text::Device))?;
+    }
+    if has(Request::Capability) || has(Request::CapabilityMessage) {
+        line("capability", decimal(call.traits.capability, &mut digits))?;
+    }
+    if has(Request::Preference) {
+        line("preference", decimal(call.traits.preference, &mut digits))?;
+    }
+    if has(Request::Subscription) {
+        line(
+            "subscription",
+            decimal(call.traits.subscription, &mut digits),
+        )?;
+    }
+    if has(Request::Security) {
+        line("security", told.security.word().as_bytes())?;
+    }
+    if has(Request::Refusal) {
+        line("refusal", told.word.refusal().as_bytes())?;
+    }
+    Some(writer.len())
+}
+
+fn decimal(value: u8, digits: &mut [u8; 3]) -> &[u8] {
+    *digits = [
+        b'0' + value / 100,
+        b'0' + value / 10 % 10,
+        b'0' + value % 10,
+    ];
+    let zeros = digits[..2]
+        .iter()
+        .take_while(|&&digit| digit == b'0')
+        .count();
+    &digits[zeros..]
+}

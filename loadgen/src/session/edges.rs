@@ -1,0 +1,71 @@
+//! The addresses of the edges as texts, for Via, Contact and SDP. Called by `calls`.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use crate::population::Origin;
+
+/// The sockets of one worker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Edges {
+    addresses: Vec<SocketAddr>,
+    texts: Vec<Vec<u8>>,
+}
+
+impl Edges {
+    pub(crate) fn new(addresses: &[SocketAddr]) -> Edges {
+        Edges {
+            addresses: addresses.to_vec(),
+            texts: addresses
+                .iter()
+                .map(|a| a.to_string().into_bytes())
+                .collect(),
+        }
+    }
+
+    /// Returns how many there are.
+    #[expect(dead_code, reason = "sources of calls go round the edges")]
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Returns the `host:port` that `origin` is reached at, which may be written into `buffer`.
+    #[inline]
+    pub(crate) fn text<'a>(&'a self, origin: &Origin, buffer: &'a mut [u8; 64]) -> &'a [u8] {
+        let socket = usize::from(origin.socket);
+        match (self.addresses.get(socket), origin.local) {
+            (Some(address), Some(local)) if address.ip().is_unspecified() => {
+                let address = SocketAddr::new(local, address.port());
+                let mut rest = &mut buffer[..];
+                // The longest address has 47 octets.
+                let _ = write!(rest, "{address}");
+                let length = 64 - rest.len();
+                &buffer[..length]
+            }
+            (Some(_), _) => &self.texts[socket],
+            (None, _) => b"127.0.0.1:5060",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::origin;
+
+    #[test]
+    fn an_edge_is_named_by_its_address_or_by_the_one_that_was_asked() {
+        let edges = Edges::new(&[
+            "127.0.0.1:6000".parse().unwrap(),
+            "0.0.0.0:7000".parse().unwrap(),
+        ]);
+        let mut buffer = [0; 64];
+        assert_eq!(edges.text(&origin(), &mut buffer), b"127.0.0.1:6000");
+        let direct = Origin {
+            socket: 1,
+            local: Some([127, 3, 0, 1].into()),
+            ..origin()
+        };
+        assert_eq!(edges.text(&direct, &mut buffer), b"127.3.0.1:7000");
+    }
+}
