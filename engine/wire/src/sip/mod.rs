@@ -7,6 +7,7 @@ pub mod address;
 pub mod header;
 mod line;
 pub mod message;
+pub mod mould;
 pub mod screen;
 pub mod seal;
 pub mod shape;
