@@ -8,6 +8,7 @@
 
 pub mod identity;
 pub mod msrp;
+pub mod parameters;
 pub mod sdp;
 pub mod sip;
 pub mod sir;

@@ -4,14 +4,17 @@
 //! sockets. docs/sip.md lists what is implemented and what is not.
 
 pub mod address;
+pub mod contact;
 pub mod header;
 mod line;
+pub mod list;
 pub mod message;
 pub mod mould;
 pub mod screen;
 pub mod seal;
 pub mod shape;
 pub mod status;
+pub mod stream;
 pub mod template;
 pub mod token;
 pub mod uri;
@@ -19,6 +22,7 @@ pub mod via;
 pub mod write;
 
 pub use address::Address;
+pub use contact::Contact;
 pub use header::HeaderName;
 pub use message::{CSeq, Message, Method, ParseError, StartLine};
 pub use screen::{DropReason, Role, Transport, Verdict, screen, screen_as};

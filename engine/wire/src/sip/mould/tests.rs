@@ -152,6 +152,7 @@ fn tags_are_found_in_every_form() {
         ("\"a>;tag=2\" <sip:a@h;tag=3>;x=y;tag=4", Some("4")),
         ("<sip:a@h>;x=\"<b>\";tag=5", Some("5")),
         ("<sip:a@h>;x=\">;tag=6\"", None),
+        ("<sip:a>b>;tag=1", None),
         ("sip:a@h;tag=7", Some("7")),
         ("<sip:a@h>;tag=8;x", Some("8")),
         ("<sip:a@h>;tag=8 , <b>", Some("8")),
