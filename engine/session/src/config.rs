@@ -49,6 +49,8 @@ pub struct SessionConfig {
     pub retry_after_s: u32,
     /// Octets that one connection may hold of a message that is not complete.
     pub stream_bytes_max: usize,
+    /// Octets that all connections may hold of messages that are not complete; one that wants more is closed.
+    pub stream_bytes_total_max: usize,
     /// Connections at once.
     pub streams_max: u32,
     /// Time that a device has to connect for MSRP, in milliseconds.
@@ -71,6 +73,7 @@ impl Default for SessionConfig {
             refusals_per_s_max: 20_000,
             retry_after_s: 5,
             stream_bytes_max: 64 << 10,
+            stream_bytes_total_max: 16 << 20,
             streams_max: 4_096,
             connect_ms_max: 10_000,
             msrp_success_report: false,

@@ -147,6 +147,16 @@ pub struct SessionCounts {
     pub retransmissions: u64,
     /// BYEs of ours that nobody answered.
     pub byes_unanswered: u64,
+    /// Chunks of contents that went by MSRP.
+    pub chunks: u64,
+    /// Requests of MSRP that were refused.
+    pub msrp_refused: u64,
+    /// Connections taken.
+    pub streams: u64,
+    /// Connections refused because there were too many.
+    pub streams_refused: u64,
+    /// Connections closed because they held something and said nothing.
+    pub streams_silent: u64,
     /// Messages that found no room in the outbox; timers repair it.
     pub no_room: u64,
     /// What changed nothing.

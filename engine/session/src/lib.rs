@@ -12,10 +12,13 @@
 pub mod arena;
 mod asked;
 pub mod config;
+mod connections;
 pub mod counts;
 mod dialog;
+mod framing;
 pub mod hexadecimal;
 pub mod host;
+mod legs;
 mod lookup;
 mod names;
 mod render;

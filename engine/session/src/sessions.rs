@@ -1,13 +1,16 @@
 //! All sessions of one worker: what comes in is told apart here and answered in the modules below.
 //!
 //! `stateless` answers what opens nothing, `invite` opens sessions, `dialog` answers inside them, `push` sends our own
-//! requests and reads their responses, `timers` repeats and gives up. Each takes one [`Turn`]: the time, where the
+//! requests and reads their responses, `msrp` pushes over connections, `streams` reads them, `timers` repeats and
+//! gives up. Each takes one [`Turn`]: the time, where the
 //! message came from, and the two edges.
 
 mod dialog;
 mod invite;
+mod msrp;
 mod push;
 mod stateless;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -15,8 +18,10 @@ mod timers;
 use crate::arena::{Arena, TextRef};
 use crate::asked::Asked;
 use crate::config::{MESSAGE_BYTES_MAX, SESSIONS_MAX, SessionConfig};
+use crate::connections::Connections;
 use crate::counts::SessionCounts;
 use crate::host::{Cause, Host, Outbox, Path, SessionEvent};
+use crate::legs::Legs;
 use crate::lookup::Lookup;
 use crate::names::Names;
 use crate::slot::{State, Table, mark};
@@ -107,6 +112,9 @@ pub struct Sessions {
     table: Table,
     lookup: Lookup,
     arena: Arena,
+    legs: Legs,
+    connections: Connections,
+    sweep_due_ns: u64,
     wheel: Wheel,
     expired: Vec<Handle>,
     scratch: Box<[u8]>,
@@ -130,6 +138,9 @@ impl Sessions {
             table: Table::new(sessions_max),
             lookup: Lookup::new(sessions_max),
             arena: Arena::new(sessions_max * config.text_bytes_per_session_max),
+            legs: Legs::default(),
+            connections: Connections::new(config.streams_max as usize, config.stream_bytes_max),
+            sweep_due_ns: now,
             wheel: Wheel::new(now, 0),
             expired: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -195,6 +206,8 @@ impl Sessions {
         self.table.memory_bytes()
             + self.lookup.memory_bytes()
             + self.arena.memory_bytes()
+            + self.legs.memory_bytes()
+            + self.connections.memory_bytes()
             + self.wheel.memory_bytes()
             + self.scratch.len()
     }
@@ -232,9 +245,10 @@ impl Sessions {
         let slot = self.table.at(handle.slot);
         let (owner, content, fingerprint) = (slot.owner, slot.content, slot.fingerprint);
         if slot.state() == State::Accepted {
-            self.arena.free(TextRef::of_word(slot.kept));
+            self.arena.free(TextRef::of_word(self.kept(handle)));
         }
-        self.arena.free(slot.texts);
+        self.drop_leg(handle);
+        self.arena.free(self.table.at(handle.slot).texts);
         let table = &self.table;
         self.lookup
             .leave(fingerprint, handle.slot, |slot| table.at(slot).fingerprint);

@@ -2,7 +2,7 @@
 
 use crate::{
     Content, Grant, Host, Invitation, Outbox, Path, Push, Refusal, SessionConfig, SessionEvent,
-    Sessions, StreamId,
+    Sessions, StreamId, StreamKind,
 };
 use sirocco_wire::sip::{Message, Status, write};
 use std::net::SocketAddr;
@@ -270,6 +270,36 @@ impl Device {
             self.call_id,
             body.len()
         )
+    }
+
+    /// Opens a connection, which the device's messages come by from now on if it is for SIP.
+    pub fn connect(&mut self, number: u64, kind: StreamKind) -> StreamId {
+        let stream = StreamId(number);
+        assert!(self.sessions.stream_opened(self.now, stream, kind, PEER));
+        if kind == StreamKind::Sip {
+            self.path = Path::Stream { stream, peer: PEER };
+        }
+        stream
+    }
+
+    /// Sends octets over a connection.
+    pub fn write(&mut self, stream: StreamId, octets: &[u8]) {
+        let (people, net) = (&mut self.people, &mut self.net);
+        self.sessions
+            .stream_octets(self.now, stream, octets, people, net);
+    }
+
+    /// All that was sent over a connection, as text, which is forgotten.
+    pub fn read(&mut self, stream: StreamId) -> String {
+        let (own, others) = self
+            .net
+            .streams
+            .drain(..)
+            .partition(|(to, _)| *to == stream);
+        self.net.streams = others;
+        let own: Vec<(StreamId, Vec<u8>)> = own;
+        let octets: Vec<u8> = own.into_iter().flat_map(|(_, octets)| octets).collect();
+        String::from_utf8(octets).expect("text")
     }
 
     /// A request outside dialogs.

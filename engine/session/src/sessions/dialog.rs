@@ -47,10 +47,9 @@ impl Sessions {
             self.counts.repeated += 1;
             return;
         }
-        let kept = TextRef::of_word(slot.kept);
         slot.enter(State::Open, turn.now);
         let (owner, content) = (slot.owner, slot.content);
-        self.arena.free(kept);
+        self.arena.free(TextRef::of_word(self.kept(handle)));
         self.counts.established += 1;
         let event = SessionEvent::Established { session: handle };
         turn.host.note(turn.now, owner, content, event);
@@ -89,7 +88,7 @@ impl Sessions {
             }
             State::HungUp => {}
             State::Ending => {
-                let cause = Cause::of_word(slot.kept);
+                let cause = Cause::of_word(self.kept(handle));
                 self.end(turn, handle, cause);
             }
             _ => self.end(turn, handle, Cause::Peer),

@@ -213,6 +213,7 @@ impl Sessions {
         slot.set_path(return_path(turn.path, &asked.way));
         if carrier == Carrier::Msrp {
             slot.marks |= mark::HAS_MSRP;
+            slot.kept = self.legs.open();
         }
         self.lookup.enter(fingerprint, handle.slot);
         self.counts.opened += 1;
@@ -335,9 +336,8 @@ impl Sessions {
             let length = response.write(&mut self.scratch, asked);
             keep(&self.scratch[..length]);
         }
-        let slot = self.table.at_mut(handle.slot);
-        slot.kept = kept.word();
-        slot.transmitted();
+        self.keep(handle, kept.word());
+        self.table.at_mut(handle.slot).transmitted();
         self.arm(turn.now, handle, turn.now + T1_NS);
     }
 }

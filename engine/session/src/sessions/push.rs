@@ -75,7 +75,7 @@ impl Sessions {
         }
         match slot.state() {
             State::Ending => {
-                let cause = Cause::of_word(slot.kept);
+                let cause = Cause::of_word(self.kept(handle));
                 self.end(turn, handle, cause);
             }
             State::HungUp => {
@@ -141,7 +141,7 @@ impl Sessions {
         };
         let until_ns = until_ms.saturating_mul(1_000_000);
         // In ticks, 248 days of the worker's clock.
-        slot.kept = (until_ns / TICK_NS).min(u64::from(u32::MAX)) as u32;
+        self.keep(handle, (until_ns / TICK_NS).min(u64::from(u32::MAX)) as u32);
         self.arm(turn.now, handle, until_ns);
     }
 
@@ -157,7 +157,10 @@ impl Sessions {
             self.hang_up(turn, handle, Cause::Drained);
             return;
         }
-        self.begin(turn, handle, State::Pushing);
+        match self.leg_of(handle) {
+            Some(number) => self.begin_stream(turn, handle, number),
+            None => self.begin(turn, handle, State::Pushing),
+        }
     }
 
     /// Ends a session by BYE; `cause` is what its end will be counted as.
@@ -167,7 +170,7 @@ impl Sessions {
         handle: Handle,
         cause: Cause,
     ) {
-        self.table.at_mut(handle.slot).kept = cause.word();
+        self.keep(handle, cause.word());
         self.begin(turn, handle, State::Ending);
     }
 
@@ -260,12 +263,12 @@ impl Sessions {
         host: &mut impl Host,
         out: &mut impl Outbox,
     ) -> bool {
-        let fits = host
-            .content(content)
-            .is_some_and(|content| content.octets.len() <= self.config.message_bytes_max);
+        let length = host.content(content).map(|content| content.octets.len());
+        let bytes_max = self.config.message_bytes_max;
         let Some(slot) = self.table.find(session) else {
             return false;
         };
+        let fits = length.is_some_and(|length| slot.has(mark::HAS_MSRP) || length <= bytes_max);
         if slot.state() != State::Open || slot.has(mark::DRAIN) || !fits {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The whole cycle and each refusal over datagrams, against a host and an outbox in memory.
+//! The whole cycle, each refusal, connections and MSRP, against a host and an outbox in memory.
 
 use super::*;
 use crate::testing::{Device, PEER, People, SECOND, config};
@@ -6,4 +6,6 @@ use crate::{End, Grant, Push, Refusal};
 use sirocco_wire::sip::HeaderName;
 
 mod cycle;
+mod msrp;
 mod refusals;
+mod streams;

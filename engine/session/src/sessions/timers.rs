@@ -39,6 +39,7 @@ impl Sessions {
             }
         }
         self.expired = expired;
+        self.sweep_streams(turn);
         self.drain_some(turn);
     }
 
@@ -83,8 +84,7 @@ impl Sessions {
             State::Free => {}
             State::Accepted if over => {
                 // RFC 3261 13.3.1.4: no ACK: the dialog is confirmed, but the session is ended by BYE.
-                let kept = TextRef::of_word(slot.kept);
-                self.arena.free(kept);
+                self.arena.free(TextRef::of_word(self.kept(handle)));
                 self.fail(turn, handle, Cause::NoAck);
                 self.hang_up(turn, handle, Cause::NoAck);
             }
@@ -96,23 +96,27 @@ impl Sessions {
             }
             State::Pushing => self.transmit(turn, handle),
             State::Ending if over => {
-                let cause = Cause::of_word(slot.kept);
+                let cause = Cause::of_word(self.kept(handle));
                 self.counts.byes_unanswered += 1;
                 self.end(turn, handle, cause);
             }
             State::Ending => self.transmit(turn, handle),
             State::HungUp => self.end(turn, handle, Cause::Peer),
             State::Open => self.held(turn, handle),
-            State::Connecting | State::Streaming => {
+            State::Connecting => {
                 self.fail(turn, handle, Cause::NotConnected);
                 self.hang_up(turn, handle, Cause::NotConnected);
+            }
+            State::Streaming => {
+                self.fail(turn, handle, Cause::NoAnswer);
+                self.hang_up(turn, handle, Cause::NoAnswer);
             }
         }
     }
 
     /// An idle session's time is over, or one step of it.
     fn held<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, handle: Handle) {
-        let until = u64::from(self.table.at(handle.slot).kept) * TICK_NS;
+        let until = u64::from(self.kept(handle)) * TICK_NS;
         if until > turn.now {
             self.arm(turn.now, handle, until);
             return;
@@ -129,7 +133,7 @@ impl Sessions {
         let slot = self.table.at(handle.slot);
         let texts = Texts::read(self.arena.octets(slot.texts));
         let path = slot.path(|| texts.peer.unwrap_or(turn.path.peer()));
-        let kept = TextRef::of_word(slot.kept);
+        let kept = TextRef::of_word(self.kept(handle));
         if kept != TextRef::NONE {
             let cell = self.arena.octets(kept);
             let length = usize::from(u16::from_le_bytes([cell[0], cell[1]]));

@@ -1,0 +1,133 @@
+//! The connections of a worker: what has come of a message that is not complete, and whose turn it is to send.
+//!
+//! A connection costs a few words; its buffer exists only while a message is incomplete, and is bounded. No I/O.
+
+use crate::framing::Framing;
+use crate::host::{StreamId, StreamKind};
+use crate::wheel::Handle;
+use sirocco_wire::msrp::Framer;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+/// One connection.
+pub struct Connection {
+    /// What is spoken.
+    pub kind: StreamKind,
+    /// The far end.
+    pub peer: SocketAddr,
+    /// The begin of a message that is not complete.
+    pub buffer: Vec<u8>,
+    /// Where the search for its end stands.
+    pub sip: Framing,
+    /// The same for MSRP.
+    pub msrp: Framer,
+    /// Sessions whose MSRP it carries.
+    pub bound: Vec<Handle>,
+    /// Sessions that have chunks to send, in turn.
+    pub ready: VecDeque<Handle>,
+    /// Whether its queue was full; `stream_drained` ends that.
+    pub is_full: bool,
+    /// When a whole message came last, or the connection was opened.
+    pub heard_ns: u64,
+    /// Whether a whole message has ever come.
+    pub has_spoken: bool,
+}
+
+/// All connections of a worker.
+pub struct Connections {
+    open: HashMap<StreamId, Connection>,
+    streams_max: usize,
+    bytes_max: usize,
+    /// Octets in all buffers.
+    buffered: usize,
+}
+
+impl Connections {
+    /// Builds the place for `streams_max` connections whose messages have `bytes_max` octets at most.
+    pub fn new(streams_max: usize, bytes_max: usize) -> Self {
+        Self {
+            open: HashMap::new(),
+            streams_max,
+            bytes_max,
+            buffered: 0,
+        }
+    }
+
+    /// Takes a new connection; `false`: there are too many.
+    pub fn enter(
+        &mut self,
+        now: u64,
+        stream: StreamId,
+        kind: StreamKind,
+        peer: SocketAddr,
+    ) -> bool {
+        if self.open.len() >= self.streams_max {
+            return false;
+        }
+        let connection = Connection {
+            kind,
+            peer,
+            buffer: Vec::new(),
+            sip: Framing::default(),
+            msrp: Framer::new(self.bytes_max),
+            bound: Vec::new(),
+            ready: VecDeque::new(),
+            is_full: false,
+            heard_ns: now,
+            has_spoken: false,
+        };
+        self.open.insert(stream, connection);
+        true
+    }
+
+    /// An open connection.
+    pub fn find(&mut self, stream: StreamId) -> Option<&mut Connection> {
+        self.open.get_mut(&stream)
+    }
+
+    /// Takes the buffer out of a connection, to be read.
+    pub fn take_buffer(&mut self, stream: StreamId) -> Vec<u8> {
+        let connection = self.open.get_mut(&stream);
+        let buffer = connection.map_or_else(Vec::new, |open| std::mem::take(&mut open.buffer));
+        self.buffered -= buffer.len();
+        buffer
+    }
+
+    /// Puts what is left into a connection's buffer; octets that all buffers hold now.
+    pub fn put_buffer(&mut self, stream: StreamId, buffer: Vec<u8>) -> usize {
+        if let Some(connection) = self.open.get_mut(&stream) {
+            self.buffered += buffer.len();
+            connection.buffer = buffer;
+        }
+        self.buffered
+    }
+
+    /// Forgets a connection and returns what it was.
+    pub fn leave(&mut self, stream: StreamId) -> Option<Connection> {
+        let connection = self.open.remove(&stream)?;
+        self.buffered -= connection.buffer.len();
+        Some(connection)
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (StreamId, &Connection)> {
+        self.open
+            .iter()
+            .map(|(stream, connection)| (*stream, connection))
+    }
+
+    /// Octets of tables and buffers.
+    pub fn memory_bytes(&self) -> usize {
+        let entry = size_of::<(StreamId, Connection)>();
+        let lists = self.open.values().map(|connection| {
+            connection.buffer.capacity()
+                + (connection.bound.capacity() + connection.ready.capacity()) * size_of::<Handle>()
+        });
+        self.open.capacity() * entry + lists.sum::<usize>()
+    }
+}
