@@ -1,5 +1,5 @@
-//! Kernel I/O of one worker thread: UDP sockets behind io_uring, or behind sendmmsg and recvmmsg where
-//! io_uring is not to be had. Knows no protocol. The home of `unsafe`: every SAFETY note refers to
+//! Kernel I/O of one worker thread: UDP sockets and TCP streams behind io_uring, or behind sendmmsg,
+//! recvmmsg and epoll where io_uring is not to be had. Knows no protocol. The home of `unsafe`: every SAFETY note refers to
 //! the table below, and docs/memory.md says the same in prose.
 //!
 //! # Who owns which buffer until when
@@ -13,6 +13,11 @@
 //! | Envelope (header, vector, control, address) | its slab is ours | its slab departs | its slab arrives | the control part is read again when a blocked send is retried, so SUBMIT_STABLE is not enough |
 //! | receive buffer | completion with its buffer id | handed back at the end of `receive` | the next completion with its id | written by the kernel |
 //! | `Received` bytes | the call of the receiver | the call returns | - | a borrow that cannot outlive the call |
+//! | octets in a stream's blocks | `send_stream` copies them in, behind those in flight | SEND or SENDMSG takes a run of them | its completion; one flight a stream | unchanged; a partial send gives the rest back |
+//! | stream envelope (header, vectors, target) | the stream has no send and no connect in flight | SENDMSG or CONNECT submitted | its completion | read by the kernel |
+//! | accept room (peer's address and its length) | no accept is pending in it | ACCEPT submitted | its completion | written by the kernel |
+//! | stream receive buffer | completion with its buffer id | handed back once its event was told, or at once when nobody hears the stream | the next completion with its id | written by the kernel |
+//! | stream slot and its socket | - | an operation of the stream is submitted | its last completion; free once the end was told, too | the descriptor is closed after the last completion, so that no operation meets another file |
 //! | provided buffer ring | entries from tail on | entries published by the tail store | taken by the kernel | read by the kernel |
 //! | receive message header (multishot) | - | first arming | the port drained | name and control room, read at arming |
 //! | submission and completion rings | crate `io-uring` | | ring dropped | after the drain, before the mappings |

@@ -1,5 +1,6 @@
 //! The ends of streams: orderly ones, resets, half-open peers, refused connects, churn, drops.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -256,6 +257,115 @@ fn slots_are_used_again_and_old_names_find_nothing() {
         assert_eq!(left.port.stream_counters().connected, 60);
         assert_eq!(left.port.stream_counters().closed, 60);
         assert!(old.iter().all(|stream| stream.slot() < 3));
+    }
+}
+
+/// A draw from 0 to `below` - 1.
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1);
+    (*state >> 33) % below
+}
+
+/// One random deed to one of an end's streams; `sent` keeps what each was given.
+fn meddle(end: &mut End, state: &mut u64, sent: &mut HashMap<StreamId, Vec<u8>>) {
+    let open: Vec<StreamId> = end.told.connected.clone();
+    let accepted = end.told.accepted.iter().map(|(stream, _)| *stream);
+    let open: Vec<StreamId> = open.into_iter().chain(accepted).collect();
+    let recent = &open[open.len().saturating_sub(8)..];
+    if recent.is_empty() {
+        return;
+    }
+    let stream = recent[draw(state, recent.len() as u64) as usize];
+    match draw(state, 30) {
+        0 => end.port.close_stream(stream),
+        1 => end.port.reset_stream(stream),
+        _ => {
+            let before = sent.entry(stream).or_default();
+            let octets = pattern(draw(state, 40_000) as usize, before.len() as u64);
+            if end.port.send_stream(stream, &octets).is_ok() {
+                before.extend(octets);
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_ended_at_random_deliver_prefixes_and_give_everything_back() {
+    for (seed, (near, far)) in (1..).zip(PAIRS) {
+        let mut config = streaming(near);
+        (
+            config.streams_max,
+            config.stream_blocks,
+            config.stream_buffers,
+        ) = (6, 64, 3);
+        let mut left = End::new(&config);
+        config.backend = far;
+        let mut right = End::new(&config);
+        let mut state = seed;
+        let (mut from_left, mut from_right) = (HashMap::new(), HashMap::new());
+        for _ in 0..3000 {
+            if draw(&mut state, 8) == 0 {
+                left.port.connect(right.address(), None);
+            }
+            meddle(&mut left, &mut state, &mut from_left);
+            meddle(&mut right, &mut state, &mut from_right);
+            match draw(&mut state, 3) {
+                0 => left.pump(),
+                1 => right.pump(),
+                _ => {}
+            }
+        }
+        let all: Vec<StreamId> = left.told.connected.clone();
+        all.iter()
+            .for_each(|stream| left.port.reset_stream(*stream));
+        both(&mut left, &mut right, "the end of all", |left, right| {
+            for (stream, _) in right.told.accepted.clone() {
+                right.port.close_stream(stream);
+            }
+            for stream in left.told.connected.clone() {
+                left.port.close_stream(stream);
+            }
+            left.port.stream_count() + right.port.stream_count() == 0
+        });
+        assert!(
+            left.told.connected.len() > 50,
+            "{}",
+            left.told.connected.len()
+        );
+        // Slots fill in the order of accepts, so streams are matched by what they carried.
+        let whole = |sent: &HashMap<StreamId, Vec<u8>>, heard: &[u8]| {
+            sent.values().any(|octets| octets.starts_with(heard))
+        };
+        for heard in right.told.received.values() {
+            assert!(whole(&from_left, heard), "{near:?} {far:?}: octets changed");
+        }
+        for heard in left.told.received.values() {
+            assert!(
+                whole(&from_right, heard),
+                "{near:?} {far:?}: octets changed"
+            );
+        }
+        let told = left.told.closed.len() as u64;
+        assert_eq!(told, left.port.stream_counters().closed);
+    }
+}
+
+#[test]
+fn streams_speak_ipv6() {
+    for backend in BACKENDS {
+        let mut config = streaming(backend);
+        config.listeners[0].bind = "[::1]:0".parse().unwrap();
+        let mut left = End::new(&config);
+        let mut right = End::new(&config);
+        let (stream, heard) = join(&mut left, &mut right);
+        left.port.send_stream(stream, b"v6").unwrap();
+        both(&mut left, &mut right, "octets", |_, right| {
+            right.octets(heard) == 2
+        });
+        let peer = right.port.stream_peer(heard).unwrap();
+        assert_eq!(peer.ip(), left.address().ip());
     }
 }
 
