@@ -78,14 +78,16 @@ impl Response<'_> {
 pub struct Request<'a> {
     /// `MESSAGE` or `BYE`.
     pub method: &'a [u8],
-    /// The Request-URI.
-    pub target: &'a [u8],
+    /// The Request-URI in two parts.
+    pub target: [&'a [u8]; 2],
     /// What follows the Request-URI, up to the Via's `branch=`.
     pub via: &'a [u8],
     /// The branch.
     pub branch: &'a [u8; BRANCH_BYTES],
-    /// The value of Route; empty: none. A second part follows it where the top route is a strict router.
-    pub routes: [&'a [u8]; 2],
+    /// The value of Route; empty: none.
+    pub routes: &'a [u8],
+    /// The URI of a last route, in two parts, where the top route is a strict router.
+    pub last_route: [&'a [u8]; 2],
     /// From but for the tag.
     pub local: &'a [u8],
     /// The tag of From.
@@ -117,23 +119,13 @@ impl Request<'_> {
     fn put(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
         writer.put(self.method)?;
         writer.put(b" ")?;
-        writer.put(self.target)?;
+        writer.put(self.target[0])?;
+        writer.put(self.target[1])?;
         writer.put(self.via)?;
         writer.put(self.branch)?;
         writer.put(b"\r\nMax-Forwards: 70\r\n")?;
-        if !self.routes[0].is_empty() || !self.routes[1].is_empty() {
-            writer.put(b"Route: ")?;
-            writer.put(self.routes[0])?;
-            if !self.routes[1].is_empty() {
-                writer.put(if self.routes[0].is_empty() {
-                    b"<"
-                } else {
-                    b", <"
-                })?;
-                writer.put(self.routes[1])?;
-                writer.put(b">")?;
-            }
-            writer.put(b"\r\n")?;
+        if !self.routes.is_empty() || !self.last_route[1].is_empty() {
+            self.put_route(writer)?;
         }
         writer.put(b"From: ")?;
         writer.put(self.local)?;
@@ -149,6 +141,20 @@ impl Request<'_> {
             put_field(writer, b"Content-Type: ", self.content_type)?;
         }
         put_end(writer, self.body)
+    }
+
+    #[cold]
+    fn put_route(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.put(b"Route: ")?;
+        writer.put(self.routes)?;
+        if !self.last_route[1].is_empty() {
+            let lead: &[u8] = if self.routes.is_empty() { b"<" } else { b", <" };
+            writer.put(lead)?;
+            writer.put(self.last_route[0])?;
+            writer.put(self.last_route[1])?;
+            writer.put(b">")?;
+        }
+        writer.put(b"\r\n")
     }
 }
 

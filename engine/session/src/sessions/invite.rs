@@ -158,7 +158,7 @@ impl Sessions {
             call_id: asked.call_id,
             remote: asked.from,
             local: if usual { b"" } else { asked.to },
-            target,
+            target: Texts::split_target(asked.from, target),
             routes,
             path,
             peer: kept_peer,

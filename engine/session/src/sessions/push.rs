@@ -214,7 +214,12 @@ impl Sessions {
         let slot = self.table.at(handle.slot);
         let texts = Texts::read(self.arena.octets(slot.texts));
         let own = slot.path(|| texts.peer.unwrap_or(turn.path.peer()));
-        let (path, target, routes) = route(&texts, own);
+        let Route {
+            path,
+            target,
+            routes,
+            last_route,
+        } = Route::of(&texts, own);
         let on_stream = matches!(path, Path::Stream { .. });
         let cseq = u32::from(slot.local_cseq);
         let branch = self.names.branch(handle, cseq);
@@ -225,6 +230,7 @@ impl Sessions {
             via: &self.fixed.via[usize::from(on_stream)],
             branch: &branch,
             routes,
+            last_route,
             local: if texts.local.is_empty() {
                 &self.fixed.local
             } else {
@@ -295,25 +301,48 @@ pub(super) fn interval(transmissions: u8, proceeding: bool) -> u64 {
     (T1_NS << transmissions.saturating_sub(1).min(3)).min(T2_NS)
 }
 
-/// RFC 3261 12.2.1.1, 16.12: next hop, Request-URI and Route of a request inside a dialog.
-///
-/// The next hop is where the INVITE came from, unless the top route names another address.
-#[inline]
-fn route<'a>(texts: &Texts<'a>, own: Path) -> (Path, &'a [u8], [&'a [u8]; 2]) {
-    if texts.routes.is_empty() {
-        return (own, texts.target, [b"", b""]);
+/// Next hop, Request-URI and Route of a request inside a dialog (RFC 3261 12.2.1.1).
+struct Route<'a> {
+    path: Path,
+    target: [&'a [u8]; 2],
+    routes: &'a [u8],
+    last_route: [&'a [u8]; 2],
+}
+
+impl<'a> Route<'a> {
+    /// The next hop is where the INVITE came from, unless the top route names another address.
+    #[inline]
+    fn of(texts: &Texts<'a>, own: Path) -> Route<'a> {
+        let direct = Route {
+            path: own,
+            target: texts.target,
+            routes: texts.routes,
+            last_route: [b"", b""],
+        };
+        if texts.routes.is_empty() {
+            direct
+        } else {
+            direct.through()
+        }
     }
-    let end = find_unquoted(texts.routes, b',', b',');
-    let (top, others) = texts.routes.split_at(end);
-    let others = others.strip_prefix(b",").unwrap_or(others).trim_ascii();
-    let uri = address_uri(top);
-    let path = match (uri_address(uri), own) {
-        (Some(hop), Path::Datagram { peer }) if hop != peer => Path::Datagram { peer: hop },
-        _ => own,
-    };
-    if uri_param(uri, b"lr").is_some() {
-        return (path, texts.target, [texts.routes, b""]);
+
+    #[cold]
+    fn through(self) -> Route<'a> {
+        let (top, others) = self.routes.split_at(find_unquoted(self.routes, b',', b','));
+        let uri = address_uri(top);
+        let path = match (uri_address(uri), self.path) {
+            (Some(hop), Path::Datagram { peer }) if hop != peer => Path::Datagram { peer: hop },
+            _ => self.path,
+        };
+        if uri_param(uri, b"lr").is_some() {
+            return Route { path, ..self };
+        }
+        // RFC 3261 12.2.1.1: a strict router wants itself as Request-URI and the target as the last route.
+        Route {
+            path,
+            target: [b"", uri],
+            routes: others.strip_prefix(b",").unwrap_or(others).trim_ascii(),
+            last_route: self.target,
+        }
     }
-    // A strict router wants itself as Request-URI and the target as the last route.
-    (path, uri, [others, texts.target])
 }

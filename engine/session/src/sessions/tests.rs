@@ -8,4 +8,5 @@ use sirocco_wire::sip::HeaderName;
 mod cycle;
 mod msrp;
 mod refusals;
+mod simulation;
 mod streams;
