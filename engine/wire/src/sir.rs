@@ -262,15 +262,15 @@ impl<'a> Sir<'a> {
     /// Returns the tag of the SIR ([`crate::sip::seal`]).
     #[must_use]
     pub fn seal(&self) -> Option<&'a [u8]> {
-        self.prov_parameter(b"a")
+        self.split_seal().map(|(_, seal)| seal)
     }
 
-    /// Returns the octets of ProvURL that the tag covers: those before `;a=`.
+    /// Returns the octets of ProvURL that the tag covers, those before `;a=`, and the tag.
     #[must_use]
-    pub fn prov_url_before_seal(&self) -> &'a [u8] {
+    pub fn split_seal(&self) -> Option<(&'a [u8], &'a [u8])> {
         let mut parameters = self.prov_parameters();
-        let seal = parameters.find(|(_, parameter)| parameter.0 == b"a");
-        seal.map_or(self.prov_url, |(at, _)| &self.prov_url[..at])
+        let (at, (_, seal)) = parameters.find(|(_, parameter)| parameter.0 == b"a")?;
+        Some((&self.prov_url[..at], seal?))
     }
 
     /// Returns what the device is asked for beside its session.

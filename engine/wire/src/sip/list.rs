@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::header::HeaderName;
+use super::header::{HeaderName, SLOT_COUNT};
 use super::message::{Message, Method};
 use super::token::{Params, quoted_len, trim};
 
@@ -63,8 +63,9 @@ impl RouteValue<'_> {
 impl<'a> Message<'a> {
     /// Iterates over all values of a header field that is a comma-separated list.
     pub fn list(&self, name: HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        // A name that is not there costs no walk where it has a slot.
-        let list = self.header(name).map(|_| self.values(name));
+        // What has a slot and is not there costs no walk; for the others this is the only one.
+        let absent = (name as usize) < SLOT_COUNT && self.header(name).is_none();
+        let list = (!absent).then(|| self.values(name));
         list.into_iter().flatten().flat_map(list_values)
     }
 

@@ -79,11 +79,11 @@ impl SirKey {
     /// Judges the tag of a received SIR whose To names `aor`; takes the same time for every wrong tag.
     #[must_use]
     pub fn check(&self, sir: &Sir<'_>, aor: &[u8]) -> SealCheck {
-        let Some(found) = sir.seal() else {
+        let Some((covered, found)) = sir.split_seal() else {
             return SealCheck::Unsealed;
         };
         let device = sir.device().map_or(&b""[..], |(_, device)| device);
-        let right = text(self.seal(sir.prov_url_before_seal(), aor, device));
+        let right = text(self.seal(covered, aor, device));
         let Ok(found) = <[u8; SEAL_LEN]>::try_from(found) else {
             return SealCheck::Forged;
         };
