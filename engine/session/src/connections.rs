@@ -2,10 +2,9 @@
 //!
 //! A connection costs a few words; its buffer exists only while a message is incomplete, and is bounded. No I/O.
 
-use crate::framing::Framing;
 use crate::host::{StreamId, StreamKind};
 use crate::wheel::Handle;
-use sirocco_wire::msrp::Framer;
+use sirocco_wire::{msrp, sip};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -18,9 +17,9 @@ pub struct Connection {
     /// The begin of a message that is not complete.
     pub buffer: Vec<u8>,
     /// Where the search for its end stands.
-    pub sip: Framing,
+    pub sip: sip::stream::Framer,
     /// The same for MSRP.
-    pub msrp: Framer,
+    pub msrp: msrp::Framer,
     /// Sessions whose MSRP it carries.
     pub bound: Vec<Handle>,
     /// Sessions that have chunks to send, in turn.
@@ -68,8 +67,8 @@ impl Connections {
             kind,
             peer,
             buffer: Vec::new(),
-            sip: Framing::default(),
-            msrp: Framer::new(self.bytes_max),
+            sip: sip::stream::Framer::new(self.bytes_max),
+            msrp: msrp::Framer::new(self.bytes_max),
             bound: Vec::new(),
             ready: VecDeque::new(),
             is_full: false,

@@ -15,7 +15,6 @@ pub mod config;
 mod connections;
 pub mod counts;
 mod dialog;
-mod framing;
 pub mod hexadecimal;
 pub mod host;
 mod legs;

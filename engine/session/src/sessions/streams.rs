@@ -4,11 +4,10 @@
 //! connection, and so do the requests of the sessions that it opened.
 
 use super::{Sessions, Turn};
-use crate::framing::Frame;
 use crate::host::{Cause, Host, Outbox, Path, StreamId, StreamKind};
 use crate::slot::State;
-use sirocco_wire::msrp::Step;
-use sirocco_wire::sip::Message;
+use sirocco_wire::msrp;
+use sirocco_wire::sip::{Message, stream as sip};
 use std::net::SocketAddr;
 
 /// How long a connection may take for its first message, or for the rest of one: a slow sender holds a buffer.
@@ -88,27 +87,24 @@ impl Sessions {
                 return Some(octets.len());
             };
             let length = match connection.kind {
-                StreamKind::Sip => match connection.sip.step(rest, self.config.stream_bytes_max) {
-                    Frame::Whole(length) => {
-                        self.sip_message(turn, &rest[..length])?;
-                        length
+                StreamKind::Sip => match connection.sip.step(rest).ok()? {
+                    sip::Step::Whole { message, len } => {
+                        self.sip_message(turn, &message);
+                        len
                     }
-                    Frame::Blank(length) => {
-                        // RFC 5626 3.5.1: two line ends are a ping, one is its answer.
-                        if length >= 4 {
-                            turn.out.stream(stream, b"\r\n");
-                        }
-                        length
+                    sip::Step::Ping => {
+                        turn.out.stream(stream, b"\r\n");
+                        4
                     }
-                    Frame::More => break,
-                    Frame::Fault => return None,
+                    sip::Step::Pong => 2,
+                    sip::Step::More(_) => break,
                 },
                 StreamKind::Msrp => match connection.msrp.step(rest).ok()? {
-                    Step::Whole { message, len } => {
+                    msrp::Step::Whole { message, len } => {
                         self.msrp_message(turn, stream, &message);
                         len
                     }
-                    Step::More(_) => break,
+                    msrp::Step::More(_) => break,
                 },
             };
             at += length;
@@ -123,16 +119,14 @@ impl Sessions {
     fn sip_message<H: Host, O: Outbox>(
         &mut self,
         turn: &mut Turn<'_, H, O>,
-        octets: &[u8],
-    ) -> Option<()> {
-        let message = Message::parse(octets).ok()?;
+        message: &Message<'_>,
+    ) {
         let (now, path) = (turn.now, turn.path);
         if message.status_code().is_none() {
-            self.request(now, path, &message, turn.host, turn.out);
-        } else if !self.response(now, path, &message, turn.host, turn.out) {
+            self.request(now, path, message, turn.host, turn.out);
+        } else if !self.response(now, path, message, turn.host, turn.out) {
             self.counts.strays.odd_responses += 1;
         }
-        Some(())
     }
 
     /// There is room on a connection again.
