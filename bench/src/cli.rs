@@ -200,36 +200,54 @@ pub struct PopulationShape {
     pub seed: u64,
 }
 
-/// Options of `sirocco loadgen`.
+/// Options of `sirocco loadgen`; what is given here wins over the scenario file.
 #[derive(Debug, Args)]
 pub struct LoadgenArgs {
+    /// Scenario file: classes, sessions, sources of calls; see docs/loadgen.md.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// The same as JSON on the command line, for a bench.
+    #[arg(long, value_name = "JSON", hide = true)]
+    pub scenario_json: Option<String>,
+    /// Server that sources of calls call.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub target: Option<SocketAddr>,
+    /// Population file: the devices of each identity.
+    #[arg(long, value_name = "FILE")]
+    pub population: Option<PathBuf>,
+    /// Devices build the session that a SIR asks for, by the default policy.
+    #[arg(long)]
+    pub sessions: bool,
     /// Core to pin the worker to.
     #[arg(long, value_name = "CORE")]
     pub core: Option<usize>,
-    /// Seed of the behaviour.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub seed: u64,
-    /// Edges, each a socket that answers for the devices behind it.
-    #[arg(long, value_name = "N", default_value = "16", value_parser = quantity::small_count)]
-    pub edges: u16,
-    /// Address of the edges.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub bind: IpAddr,
-    /// First port of the edges; 0 lets the kernel choose.
-    #[arg(long, value_name = "PORT", default_value = "0")]
-    pub port_base: u16,
+    /// Seed of the behaviour [default: 1].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Edges, each a socket that answers for the devices behind it [default: 16].
+    #[arg(long, value_name = "N", value_parser = quantity::small_count)]
+    pub edges: Option<u16>,
+    /// Address of the edges [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    pub bind: Option<IpAddr>,
+    /// First port of the edges; 0 lets the kernel choose [default: 0].
+    #[arg(long, value_name = "PORT")]
+    pub port_base: Option<u16>,
     /// Answer for every address of 127.0.0.0/8 on this port, one datagram each, instead of edges.
     #[arg(long, value_name = "PORT")]
     pub direct: Option<u16>,
-    /// Behaviour mix, such as 200:90,silent:10.
-    #[arg(long, value_name = "MIX", default_value = "200:1")]
-    pub mix: String,
-    /// What to do when nothing arrives.
-    #[arg(long, value_enum, default_value_t = IdleArg::Spin)]
-    pub idle: IdleArg,
+    /// Behaviour mix, such as 200:90,silent:10 [default: 200:1].
+    #[arg(long, value_name = "MIX")]
+    pub mix: Option<String>,
+    /// What to do when nothing arrives [default: spin; wait with a scenario].
+    #[arg(long, value_enum)]
+    pub idle: Option<IdleArg>,
     /// Write every distinct SIR received here.
     #[arg(long, value_name = "FILE")]
     pub record_sirs: Option<PathBuf>,
+    /// Print the scenario in force as TOML and exit.
+    #[arg(long)]
+    pub print_scenario: bool,
     /// Started by a bench: die with it.
     #[arg(long, hide = true)]
     pub child: bool,

@@ -15,7 +15,9 @@ use crate::mix::{Mix, MixError};
 use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
-use crate::session::{CALLS_MAX, Disturbance, SessionPolicy};
+use crate::session::{
+    CALLS_MAX, Disturbance, Flood, Invite, RATE_MAX, Register, SessionPolicy, SourcesConfig,
+};
 
 /// The most edges of one worker: one socket each.
 pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
@@ -79,6 +81,14 @@ pub struct LoadgenConfig {
     pub content: Option<String>,
     /// The same from a file, for other than text.
     pub content_file: Option<PathBuf>,
+    /// The server that the sources call.
+    pub target: Option<SocketAddr>,
+    /// Sessions that devices begin without a SIR.
+    pub invite: Option<Invite>,
+    /// INVITEs with forged tokens.
+    pub flood: Option<Flood>,
+    /// Registers the population.
+    pub register: Option<Register>,
 }
 
 /// One class of devices in a scenario file.
@@ -183,6 +193,14 @@ pub enum ConfigError {
         /// The rule, and what to do.
         reason: String,
     },
+    /// A source of calls breaks a rule.
+    #[error("{name}: {reason}")]
+    Source {
+        /// The source.
+        name: &'static str,
+        /// The rule, and what to do.
+        reason: String,
+    },
     /// A file that the configuration names does not serve.
     #[error("{name} {path}: {reason}")]
     File {
@@ -230,6 +248,10 @@ impl Default for LoadgenConfig {
             received: Disturbance::default(),
             content: None,
             content_file: None,
+            target: None,
+            invite: None,
+            flood: None,
+            register: None,
         }
     }
 }
@@ -274,6 +296,7 @@ impl LoadgenConfig {
             return Err(ConfigError::NoEdges);
         }
         self.mix.validate()?;
+        self.validate_sources()?;
         self.effective().map(|_| ())
     }
 
@@ -317,7 +340,8 @@ impl LoadgenConfig {
     /// A class breaks a rule, or a file does not serve.
     pub(crate) fn sessions(&self) -> Result<Option<Sessions>, ConfigError> {
         let (_, policies) = self.effective()?;
-        if policies.iter().all(Option::is_none) {
+        let has_sources = self.invite.is_some() || self.flood.is_some() || self.register.is_some();
+        if policies.iter().all(Option::is_none) && !has_sources {
             return Ok(None);
         }
         let key = read_file("sir-key-file", self.sir_key_file.as_ref(), |text| {
@@ -330,7 +354,7 @@ impl LoadgenConfig {
         )?;
         let people = match &self.population {
             None => People::default(),
-            Some(path) => People::read(path, namespace.as_ref(), false).map_err(|error| {
+            Some(path) => People::read(path, namespace.as_ref(), has_sources).map_err(|error| {
                 let path = path.display().to_string();
                 let reason = error.to_string();
                 ConfigError::File {
@@ -357,7 +381,66 @@ impl LoadgenConfig {
             content,
             key,
             people,
+            sources: self.sources()?,
         }))
+    }
+
+    fn sources(&self) -> Result<SourcesConfig, ConfigError> {
+        let tokens = self
+            .invite
+            .as_ref()
+            .and_then(|invite| invite.tokens.as_ref());
+        let tokens = tokens.map(|path| {
+            std::fs::read(path).map_err(|error| file_error("tokens", path, error.to_string()))
+        });
+        Ok(SourcesConfig {
+            target: self.target,
+            invite: self.invite.clone(),
+            flood: self.flood.clone(),
+            register: self.register.clone(),
+            tokens: tokens.transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// Checks the sources of calls.
+    fn validate_sources(&self) -> Result<(), ConfigError> {
+        let rates = [
+            ("invite", self.invite.as_ref().map(|source| source.rate)),
+            ("flood", self.flood.as_ref().map(|source| source.rate)),
+            ("register", self.register.as_ref().map(|source| source.rate)),
+        ];
+        for (name, rate) in rates {
+            let Some(rate) = rate else {
+                continue;
+            };
+            let refused = |reason: &str| ConfigError::Source {
+                name,
+                reason: reason.to_owned(),
+            };
+            if self.target.is_none() {
+                return Err(refused("it needs a target; name the server's address"));
+            }
+            if !(rate > 0.0 && rate <= RATE_MAX) {
+                return Err(refused(
+                    "its rate is above 0 and at most 10,000,000 a second",
+                ));
+            }
+        }
+        let policy = self
+            .invite
+            .as_ref()
+            .map_or(Ok(()), |invite| invite.session.check());
+        policy.map_err(|reason| ConfigError::Source {
+            name: "invite",
+            reason,
+        })?;
+        if self.register.is_some() && self.population.is_none() {
+            return Err(ConfigError::Source {
+                name: "register",
+                reason: "it needs a population; name its file".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Returns the number of sockets: one for each edge, or one.

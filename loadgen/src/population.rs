@@ -25,6 +25,7 @@ use crate::seen::Seen;
 use crate::session::people::People;
 use crate::session::{
     Calls, CallsConfig, Disturbance, Fate, Load, SessionCounts, SessionPolicy, SessionTotals,
+    Sources, SourcesConfig,
 };
 use crate::source::Source;
 use crate::tally::Tally;
@@ -89,6 +90,8 @@ pub struct Sessions {
     pub key: Option<SirKey>,
     /// Who is known.
     pub(crate) people: People,
+    /// Calls that nobody asked for.
+    pub(crate) sources: SourcesConfig,
 }
 
 /// What a population is made of.
@@ -116,6 +119,9 @@ pub struct Population {
     moulds: Moulds,
     received: Disturbance,
     received_count: u64,
+    sources: Sources,
+    source_names: Vec<&'static str>,
+    advanced_ns: u64,
 }
 
 /// What the first look at a datagram found.
@@ -143,12 +149,20 @@ impl Population {
         };
         let delays: Vec<Option<u32>> = scripts.iter().map(delay_ms).collect();
         let received = config.sessions.as_ref().map(|sessions| sessions.received);
-        let (calls, outcomes) = open_sessions(
+        let mut sources = config.sessions.as_ref().map(|s| s.sources.clone());
+        let source_names = sources.iter().flat_map(SourcesConfig::classes);
+        let source_names = source_names.map(|(name, _)| name).collect();
+        let (mut calls, outcomes) = open_sessions(
             config.sessions,
             &config.mix,
             config.seed,
             config.segments_max,
         );
+        let first = outcomes.statuses().len() as u8;
+        let sources = calls
+            .as_mut()
+            .and_then(|calls| Some(Sources::new(sources.take()?, calls, first)))
+            .unwrap_or_default();
         let mut scripts = scripts;
         scripts.extend(
             outcomes
@@ -182,6 +196,9 @@ impl Population {
             moulds: Moulds::default(),
             received: received.unwrap_or_default(),
             received_count: 0,
+            sources,
+            source_names,
+            advanced_ns: 0,
         })
     }
 
@@ -312,19 +329,26 @@ impl Population {
     /// Does what calls have due at `now_ns`; returns how many did something.
     #[inline]
     pub fn advance(&mut self, now_ns: u64) -> usize {
-        self.desk
-            .calls
-            .as_mut()
-            .map_or(0, |calls| calls.advance(now_ns))
+        let Some(calls) = &mut self.desk.calls else {
+            return 0;
+        };
+        self.advanced_ns = now_ns;
+        let begun = self.sources.drive(now_ns, calls);
+        begun as usize + calls.advance(now_ns)
     }
 
     /// Tells whether calls have timers armed, so that time must be told to them.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        self.desk
-            .calls
-            .as_ref()
-            .is_some_and(|calls| calls.is_timed())
+        let calls = self.desk.calls.as_ref();
+        self.sources.is_active() || calls.is_some_and(|calls| calls.is_timed())
+    }
+
+    /// Tells whether a bounded source of INVITEs has begun all its calls and all calls are over.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let calls = self.desk.calls.as_ref();
+        self.sources.is_finished() && calls.is_some_and(|calls| calls.own_calls() == 0)
     }
 
     /// Gives the trains that calls have filled; with `all` those too that have room left.
@@ -345,7 +369,9 @@ impl Population {
         let Some(calls) = &self.desk.calls else {
             return BTreeMap::new();
         };
-        let names = self.named_behaviours().map(|(name, _)| name.to_owned());
+        let names = self.named_behaviours().map(|(name, _)| name);
+        let names = names.chain(self.source_names.iter().copied());
+        let names = names.map(str::to_owned);
         let told = calls.sheets.iter().map(|sheet| sheet.told());
         let told = names.zip(told);
         told.filter(|(_, counts)| *counts != SessionCounts::default())
@@ -365,10 +391,14 @@ impl Population {
     /// Returns what devices of all classes did, and what stands at the end.
     #[must_use]
     pub fn session_totals(&self) -> SessionTotals {
-        self.desk
-            .calls
-            .as_ref()
-            .map_or_else(SessionTotals::default, |calls| calls.totals())
+        let Some(calls) = &self.desk.calls else {
+            return SessionTotals::default();
+        };
+        SessionTotals {
+            flood_sent: self.sources.flooded(),
+            behind: self.sources.behind(self.advanced_ns),
+            ..calls.totals()
+        }
     }
 
     /// Iterates over names and behaviours in the order of their class index.
@@ -441,6 +471,7 @@ impl Population {
     /// Starts the clock of edge overrides at `now_ns`.
     pub fn start(&mut self, now_ns: u64) {
         self.desk.judge.started_ns = now_ns;
+        self.sources.start(now_ns);
     }
 
     /// Finishes the record, if one is kept.
@@ -465,6 +496,9 @@ fn open_sessions(
     let outcomes = Outcomes::new(mix, &sessions.policies, sessions.key);
     let mut policies = sessions.policies;
     policies.resize(outcomes.statuses().len(), None);
+    let classes = sessions.sources.classes().into_iter();
+    policies.extend(classes.map(|(_, policy)| policy));
+    let registration = sessions.sources.register.as_ref();
     let config = CallsConfig {
         seed,
         calls_max: sessions.calls_max,
@@ -472,6 +506,7 @@ fn open_sessions(
         t1_ns: sessions.t1_ns,
         disturbance: sessions.sent,
         content: sessions.content,
+        expires_s: registration.map_or(3600, |register| register.expires),
         policies,
     };
     let calls = Calls::new(config, sessions.people, 0);

@@ -93,7 +93,7 @@ pub fn run(
 ) -> Result<LoadgenReport, LoadgenError> {
     let mut worker = Worker::open(config)?;
     on_ready(&worker.ready());
-    while !control.is_stopped() {
+    while !control.is_stopped() && !worker.population.is_finished() {
         if control.take_reset() {
             worker.reset();
         }

@@ -2,7 +2,7 @@
 
 use sirocco_dispatch::config::{EngineConfig, Idle};
 use sirocco_dispatch::load::{Load, Wanted};
-use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::order::{Audience, Order};
 use sirocco_loadgen::Mix;
 
 use crate::devices::Devices;
@@ -28,18 +28,8 @@ fn trains_of_64_pay_one_system_call_for_many_sirs() {
         ..EngineConfig::default()
     };
     let engine = Engine::start(config, index);
-    let summary = engine.order(Order {
-        name: "load".to_owned(),
-        mode: Mode::Targeted,
-        audience: Audience::Load(Load::new(identities.into(), Wanted::All, None, SIRS)),
-        selector: Selector {
-            wants_all: true,
-            ..Selector::default()
-        },
-        deadline_ns: None,
-        priority: Priority::Medium,
-        application: "push.sia".to_owned(),
-    });
+    let audience = Audience::Load(Load::new(identities.into(), Wanted::All, None, SIRS));
+    let summary = engine.order(Order::new("load", audience));
     assert_eq!(summary.tally.delivered, SIRS);
     let (report, names) = engine.stop();
     let heard = devices.stop();

@@ -1,10 +1,10 @@
 //! The shard without a kernel: what it allocates and writes for each SIR once it is warm.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::load::{Load, Wanted};
-use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::order::{Audience, Order};
 use sirocco_dispatch::shard::{Keys, Shard};
 use sirocco_dispatch::templates::Sender;
 use sirocco_dispatch::train::{Outbox, TRAIN_BYTES_MAX};
@@ -17,7 +17,7 @@ use sirocco_wire::sip::write;
 use crate::engine::population;
 
 /// Where answers come from.
-const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const EDGE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 20_000));
 /// Identities of the test.
 const IDENTITIES: u64 = 20_000;
 /// Time between two turns in nanoseconds.
@@ -117,6 +117,8 @@ fn warm_shard(next_hop_count: u16, turns: u64) -> (Shard, Echo, u64) {
     let keys = Keys {
         branch: [1, 2],
         token: [3, 4],
+        session: [9, 10],
+        owner: [11, 12],
         pending: [5, 6, 7, 8],
         imei: None,
     };
@@ -125,8 +127,16 @@ fn warm_shard(next_hop_count: u16, turns: u64) -> (Shard, Echo, u64) {
         from: config.from.clone(),
         from_tag: "0f1e2d3c".to_owned(),
         ppg_uri: "sip:ppg@127.0.0.1:5070".to_owned(),
+        sir_key: None,
     };
-    let mut shard = Shard::new(&config, index, sender, &keys, (0, 0));
+    let mut shard = Shard::new(
+        &config,
+        index,
+        sender,
+        &keys,
+        config.sessions(EDGE, None),
+        (0, 0),
+    );
     shard.accept(0, load).expect("an order");
     let mut echo = Echo::new();
     let now = dispatch(&mut shard, &mut echo, 0, turns);
@@ -136,18 +146,7 @@ fn warm_shard(next_hop_count: u16, turns: u64) -> (Shard, Echo, u64) {
 fn load(index: &Index) -> Order {
     let identities: Vec<_> = index.keys().collect();
     let load = Load::new(identities.into(), Wanted::All, Some(1e6), u64::MAX);
-    Order {
-        name: "load".to_owned(),
-        mode: Mode::Targeted,
-        audience: Audience::Load(load),
-        selector: Selector {
-            wants_all: true,
-            ..Selector::default()
-        },
-        deadline_ns: None,
-        priority: Priority::Medium,
-        application: "push.sia".to_owned(),
-    }
+    Order::new("load", Audience::Load(load))
 }
 
 fn dispatch(shard: &mut Shard, echo: &mut Echo, mut now: u64, turns: u64) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use sirocco_dispatch::load::{Load, Wanted};
-use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::order::{Audience, Order};
 use sirocco_index::Index;
 
 use crate::people::{People, Person};
@@ -253,22 +253,11 @@ impl Planned {
                 } else {
                     Wanted::All
                 };
+                let load = Load::new(identities.into(), wanted, *rate, *orders_max);
                 Order {
-                    name: self.name.clone(),
-                    mode: Mode::Targeted,
-                    audience: Audience::Load(Load::new(
-                        identities.into(),
-                        wanted,
-                        *rate,
-                        *orders_max,
-                    )),
-                    selector: Selector {
-                        wants_all: true,
-                        ..Selector::default()
-                    },
                     deadline_ns: self.deadline_ns,
-                    priority: Priority::Medium,
                     application: self.application.clone(),
+                    ..Order::new(&self.name, Audience::Load(load))
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! departures. Time goes from event to event, so an hour takes as long as what happens in it.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::intake::Summary;
@@ -21,7 +21,9 @@ use crate::people::{IMEI_NAMESPACE, People, Shape};
 use crate::random::Random;
 
 /// Where answers come from: every simulated next hop has this address.
-const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Where the shard is.
+const SENT_BY: &str = "127.0.0.1:5070";
+const EDGE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 20_000));
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -190,14 +192,17 @@ impl World {
         let keys = Keys {
             branch: [word(), word()],
             token: [word(), word()],
+            session: [word(), word()],
+            owner: [word(), word()],
             pending: [word(), word(), word(), word()],
             imei: Some(IMEI_NAMESPACE),
         };
         let sender = Sender {
-            sent_by: "127.0.0.1:5070".to_owned(),
+            sent_by: SENT_BY.to_owned(),
             from: plan.config.from.clone(),
             from_tag: "0f1e2d3c".to_owned(),
             ppg_uri: "sip:ppg@127.0.0.1:5070".to_owned(),
+            sir_key: None,
         };
         let limits = Limits {
             window: plan.config.window_per_next_hop,
@@ -216,6 +221,8 @@ impl World {
                 index,
                 sender,
                 &keys,
+                plan.config
+                    .sessions(SENT_BY.parse().expect("an address"), None),
                 (start, EPOCH_S - start / SECOND),
             ),
             slabs: Slabs::new(plan.config.slabs as usize),
@@ -314,7 +321,8 @@ impl World {
         self.note_ends()?;
         self.end_drain()?;
         let summaries = &mut self.summaries;
-        self.shard.finished(|summary| summaries.push(summary));
+        self.shard
+            .finished(self.now, |summary| summaries.push(summary));
         self.check_turn()?;
         Ok(busy)
     }
@@ -395,7 +403,7 @@ impl World {
     }
 
     /// A SIR reaches its device, which answers.
-    fn ask(&mut self, address: std::net::SocketAddr, octets: &[u8]) -> Result<(), Breach> {
+    fn ask(&mut self, address: SocketAddr, octets: &[u8]) -> Result<(), Breach> {
         let request = Message::parse(octets).map_err(|fault| fault.to_string())?;
         let device = self.people.by_uri(request.request_uri().unwrap_or(b""));
         let device = device.ok_or_else(|| format!("{address} does not know the device"))?;
@@ -452,7 +460,7 @@ impl World {
         Ok(busy)
     }
 
-    fn note_trace(&mut self, target: std::net::SocketAddr, octets: &[u8]) {
+    fn note_trace(&mut self, target: SocketAddr, octets: &[u8]) {
         let hash = sirocco_dispatch::outcome::hash(octets) ^ self.now ^ u64::from(target.port());
         self.trace = self.trace.rotate_left(7) ^ hash;
     }
@@ -483,7 +491,8 @@ impl World {
         }
         self.note_ends()?;
         let summaries = &mut self.summaries;
-        self.shard.finished(|summary| summaries.push(summary));
+        self.shard
+            .finished(self.now, |summary| summaries.push(summary));
         self.check_turn()
     }
 

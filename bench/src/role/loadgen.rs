@@ -2,7 +2,6 @@
 //! by its closing or by a signal; ready, progress and report go to stdout as JSON lines.
 
 use std::io::{self, BufRead};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -26,19 +25,21 @@ pub fn start(args: &LoadgenArgs) -> u8 {
         complain(error);
         return EXIT_INVALID;
     }
-    let mix = match args.mix.parse::<Mix>() {
-        Ok(mix) => mix,
+    let config = match config(args) {
+        Ok(config) => config,
         Err(error) => {
-            complain(format!("--mix: {error}"));
+            complain(error);
             return EXIT_USAGE;
         }
     };
-    let config = config(args, mix);
     if let Err(error) = config.validate() {
         complain(error);
         return EXIT_USAGE;
     }
-    match work(config) {
+    if args.print_scenario {
+        return print(&config);
+    }
+    match work(config, args.is_alone()) {
         Ok(()) => 0,
         Err(error) => {
             complain(format!("loadgen: {error}"));
@@ -47,30 +48,81 @@ pub fn start(args: &LoadgenArgs) -> u8 {
     }
 }
 
-fn config(args: &LoadgenArgs, mix: Mix) -> LoadgenConfig {
-    let place = match args.direct {
-        Some(port) => Place::Direct { port },
-        None => Place::Edges {
-            count: args.edges,
-            bind: args.bind,
-            port_base: args.port_base,
-        },
-    };
-    LoadgenConfig {
-        core: args.core,
-        seed: args.seed,
-        place,
-        mix,
-        record_sirs: args.record_sirs.as_ref().map(PathBuf::from),
-        idle: match args.idle {
-            IdleArg::Spin => Idle::Spin,
-            IdleArg::Wait => Idle::Wait,
-        },
-        ..LoadgenConfig::default()
+impl LoadgenArgs {
+    /// Whether a person runs it on a scenario of its own: it then ends with its calls, not with stdin.
+    fn is_alone(&self) -> bool {
+        self.scenario.is_some() && !self.child
     }
 }
 
-fn work(config: LoadgenConfig) -> Result<(), Box<dyn std::error::Error>> {
+/// Reads the scenario, if there is one.
+fn scenario(args: &LoadgenArgs) -> Result<LoadgenConfig, String> {
+    if let Some(json) = &args.scenario_json {
+        return serde_json::from_str(json).map_err(|error| format!("--scenario-json: {error}"));
+    }
+    let Some(path) = &args.scenario else {
+        return Ok(LoadgenConfig {
+            idle: Idle::Spin,
+            ..LoadgenConfig::default()
+        });
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("--scenario {}: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("--scenario {}: {error}", path.display()))
+}
+
+fn config(args: &LoadgenArgs) -> Result<LoadgenConfig, String> {
+    let mut config = scenario(args)?;
+    if let Some(mix) = &args.mix {
+        let mix = mix.parse::<Mix>();
+        config.mix = mix.map_err(|error| format!("--mix: {error}"))?;
+    }
+    config.core = args.core.or(config.core);
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.target = args.target.or(config.target);
+    config.population = args.population.clone().or(config.population);
+    config.record_sirs = args.record_sirs.clone().or(config.record_sirs);
+    if args.sessions {
+        config.session.get_or_insert_default();
+    }
+    config.idle = match args.idle {
+        Some(IdleArg::Spin) => Idle::Spin,
+        Some(IdleArg::Wait) => Idle::Wait,
+        None => config.idle,
+    };
+    if let Some(port) = args.direct {
+        config.place = Place::Direct { port };
+    }
+    if let Place::Edges {
+        count,
+        bind,
+        port_base,
+    } = &mut config.place
+    {
+        *count = args.edges.unwrap_or(*count);
+        *bind = args.bind.unwrap_or(*bind);
+        *port_base = args.port_base.unwrap_or(*port_base);
+    }
+    Ok(config)
+}
+
+/// Prints the scenario in force; returns the exit code.
+fn print(config: &LoadgenConfig) -> u8 {
+    use std::io::Write;
+    let text = match toml::to_string(config) {
+        Ok(text) => text,
+        Err(error) => {
+            complain(error);
+            return EXIT_INVALID;
+        }
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => EXIT_INVALID,
+    }
+}
+
+fn work(config: LoadgenConfig, is_alone: bool) -> Result<(), Box<dyn std::error::Error>> {
     let (live, control) = (Arc::new(Live::new()), Arc::new(Control::new()));
     let finished = Arc::new(AtomicBool::new(false));
     let asked_to_stop = Arc::new(AtomicBool::new(false));
@@ -79,7 +131,7 @@ fn work(config: LoadgenConfig) -> Result<(), Box<dyn std::error::Error>> {
     }
     thread::spawn({
         let control = Arc::clone(&control);
-        move || obey(&control)
+        move || obey(&control, is_alone)
     });
     // The worker takes a thread of its own, so that pinning it pins neither this one nor its heirs.
     let worker = thread::Builder::new().name("worker".to_owned()).spawn({
@@ -114,11 +166,13 @@ fn work(config: LoadgenConfig) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Reads commands until stdin closes, which stops the worker: no loadgen survives its bench.
-fn obey(control: &Control) {
+/// Reads commands until stdin closes, which stops the worker: no loadgen survives its bench. One that
+/// runs a scenario of its own goes on until its calls are over or a signal comes.
+fn obey(control: &Control, is_alone: bool) {
     for line in io::stdin().lock().lines() {
         match line.as_deref().map(str::trim) {
-            Ok("stop") | Err(_) => break,
+            Ok("stop") => return control.stop(),
+            Err(_) => break,
             Ok("reset") => control.reset(),
             Ok("") => {}
             Ok(other) => complain(format!(
@@ -126,5 +180,7 @@ fn obey(control: &Control) {
             )),
         }
     }
-    control.stop();
+    if !is_alone {
+        control.stop();
+    }
 }

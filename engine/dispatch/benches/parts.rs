@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use sirocco_dispatch::branch::{BranchKey, Handle, MAGIC_COOKIE};
 use sirocco_dispatch::pending::Pending;
-use sirocco_dispatch::token::TokenKey;
+use sirocco_dispatch::token::{Claim, Holder, Tick, TokenKey};
 use sirocco_dispatch::transaction::{T1_NS, Target};
+use sirocco_dispatch::used::Used;
 use sirocco_dispatch::wheel::{TICK_NS, Wheel};
 use sirocco_index::{Device, Identity};
 
@@ -29,6 +31,12 @@ fn target(number: u32) -> Target {
         order: 0,
         template: 0,
     }
+}
+
+/// The device that a target is for.
+fn holder(target: &Target) -> Holder<'_> {
+    let device = (target.device.kind(), target.device.packed_id());
+    Holder::Packed(target.identity(), Some(device))
 }
 
 fn parts(criterion: &mut Criterion) {
@@ -91,16 +99,45 @@ fn parts(criterion: &mut Criterion) {
         });
     });
 
-    let key = TokenKey::new([1, 2], 1_700_000_000);
+    tokens(&mut group);
+    group.finish();
+}
+
+/// Making, checking and remembering tokens.
+fn tokens(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let key = TokenKey::new([1, 2], 1_700_000_000, 632);
     let targets: Vec<_> = (0..BATCH).map(target).collect();
     group.bench_function("token", |bencher| {
         bencher.iter(|| {
             for target in &targets {
-                black_box(key.token(black_box(target)));
+                let target = black_box(target);
+                black_box(key.token(target.due_ns, 1, holder(target), true));
             }
         });
     });
-    group.finish();
+    let shown: Vec<_> = targets
+        .iter()
+        .map(|target| key.token(target.due_ns, 1, holder(target), true))
+        .collect();
+    group.bench_function("token_check", |bencher| {
+        bencher.iter(|| {
+            for (token, target) in shown.iter().zip(&targets) {
+                let claim = Claim::read(black_box(token)).expect("a token");
+                assert!(key.verify(&claim, holder(target)));
+            }
+        });
+    });
+    let now = Tick(1 << 40);
+    let mut used = Used::new(1 << 22, 1 << 30, now);
+    let mut number = 0u64;
+    group.bench_function("token_used", |bencher| {
+        bencher.iter(|| {
+            for _ in 0..BATCH {
+                number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                black_box(used.insert(black_box(number), now));
+            }
+        });
+    });
 }
 
 criterion_group!(benches, parts);

@@ -4,25 +4,26 @@
 //! The time in which answers are written is not counted. Devices have UUIDs, but for the bench that names
 //! text identities.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::load::{Load, Wanted};
-use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::order::{Audience, Order};
 use sirocco_dispatch::shard::{Keys, Shard};
 use sirocco_dispatch::templates::Sender;
 use sirocco_dispatch::train::{Outbox, TRAIN_BYTES_MAX};
 use sirocco_index::Index;
 use sirocco_index::population::{HEADER, Policy, load_from};
+use sirocco_session::SessionConfig;
 use sirocco_wire::sip::message::Message;
 use sirocco_wire::sip::status::Status;
 use sirocco_wire::sip::write;
 
 /// Where answers come from.
-const EDGE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const EDGE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 20_000));
 /// Identities, one device each: more than a second-level cache holds.
 const IDENTITIES: u32 = 200_000;
 /// Time between two turns in nanoseconds.
@@ -124,6 +125,8 @@ fn shard(index: Index) -> Shard {
     let keys = Keys {
         branch: [1, 2],
         token: [3, 4],
+        session: [9, 10],
+        owner: [11, 12],
         pending: [5, 6, 7, 8].map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         imei: None,
     };
@@ -132,18 +135,18 @@ fn shard(index: Index) -> Shard {
         from: config.from.clone(),
         from_tag: "0f1e2d3c".to_owned(),
         ppg_uri: "sip:ppg@127.0.0.1:5070".to_owned(),
+        sir_key: None,
     };
-    let mut shard = Shard::new(&config, index, sender, &keys, (0, 1_700_000_000));
+    let mut shard = Shard::new(
+        &config,
+        index,
+        sender,
+        &keys,
+        SessionConfig::default(),
+        (0, 1_700_000_000),
+    );
     let load = Load::new(identities.into(), Wanted::All, None, u64::MAX);
-    let order = Order {
-        name: "bench".to_owned(),
-        mode: Mode::Targeted,
-        audience: Audience::Load(load),
-        selector: Selector::default(),
-        deadline_ns: None,
-        priority: Priority::Medium,
-        application: "push.sia".to_owned(),
-    };
+    let order = Order::new("bench", Audience::Load(load));
     shard.accept(1, order).expect("room");
     shard
 }

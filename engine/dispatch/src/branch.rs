@@ -6,8 +6,7 @@
 //! hands it the branch value. The shard is its only caller.
 
 use siphasher::sip::SipHasher13;
-pub use sirocco_session::hexadecimal::hexadecimal;
-use sirocco_session::hexadecimal::value;
+pub use sirocco_session::hexadecimal::{hexadecimal, value};
 pub use sirocco_session::wheel::Handle;
 use std::hash::Hasher;
 

@@ -3,9 +3,13 @@
 //! The command line and docs/configuration.md are made from this; nothing else holds a default. It reads
 //! no file and no environment.
 
+use crate::token::{TOKEN_LIFETIME_S, TOKEN_LIFETIME_S_MAX};
 use crate::transaction::RETRIES_MAX;
+use crate::used::{REMEMBERED_MAX, REMEMBERED_MIN};
 use serde::{Deserialize, Serialize};
+use sirocco_session::{End, SessionConfig};
 use sirocco_wire::identity::{DeviceKind, PackedDevice};
+use sirocco_wire::sip::seal::{SirKey, SirKeyError};
 use sirocco_wire::sip::template::URI_MAX;
 use sirocco_wire::sip::uri::SipUri;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -70,6 +74,17 @@ pub enum SendPath {
     ZeroCopyFixed,
 }
 
+/// Who ends a session whose content is delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionEnd {
+    /// The engine sends BYE.
+    #[default]
+    Engine,
+    /// The device sends BYE.
+    Device,
+}
+
 /// The settings of one worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -121,6 +136,26 @@ pub struct EngineConfig {
     pub slabs: u32,
     /// Whether the outcome of each SIR is kept for `--verify`.
     pub record_outcomes: bool,
+    /// File with the key that seals SIRs, 32 hexadecimal digits, which the devices have too; none = SIRs
+    /// are not sealed.
+    pub sir_key_file: Option<PathBuf>,
+    /// Where devices build their sessions, if not with this worker: the SIP URI of another gateway.
+    pub ppg_uri: Option<String>,
+    /// Sessions open at once; further INVITEs get 503.
+    pub sessions_max: u32,
+    /// Who ends a session whose content is delivered.
+    pub session_end: SessionEnd,
+    /// Time between the last delivery and the engine's BYE, in milliseconds.
+    pub session_linger_ms: u32,
+    /// Address of the MSRP listener; none = content goes as MESSAGE only.
+    pub msrp_bind: Option<SocketAddr>,
+    /// TCP connections at once, SIP and MSRP together; 0 = no listener.
+    pub streams_max: u32,
+    /// How long a session may follow its SIR, in seconds.
+    pub token_lifetime_s: u32,
+    /// Used tokens remembered in each of two generations, 5 to 8 bytes each; more sessions than that
+    /// within a token's life shorten it.
+    pub tokens_remembered: usize,
 }
 
 impl Default for EngineConfig {
@@ -148,6 +183,15 @@ impl Default for EngineConfig {
             receive_buffers: 16,
             slabs: 64,
             record_outcomes: false,
+            sir_key_file: None,
+            ppg_uri: None,
+            sessions_max: 1 << 20,
+            session_end: SessionEnd::Engine,
+            session_linger_ms: 0,
+            msrp_bind: None,
+            streams_max: 1024,
+            token_lifetime_s: TOKEN_LIFETIME_S,
+            tokens_remembered: 1 << 22,
         }
     }
 }
@@ -183,6 +227,27 @@ pub enum NamespaceError {
     },
 }
 
+/// Why the key of sealed SIRs cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("cannot read sir-key-file {path}: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("sir-key-file {path}: {error}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: SirKeyError,
+    },
+}
+
 /// A numeric setting: name, value, least, most, and the bounds in words.
 type Bound = (&'static str, u64, u64, u64, &'static str);
 
@@ -208,6 +273,14 @@ impl EngineConfig {
                 bounds: "a local address: it stands in Via, where answers go",
             });
         }
+        let uri = self.ppg_uri.as_deref();
+        if let Some(uri) = uri.filter(|uri| !is_from(uri)) {
+            return Err(ConfigError {
+                setting: "ppg-uri",
+                value: format!("{uri:?}"),
+                bounds: "a SIP URI of at most 255 octets such as sip:ppg@192.0.2.1:5070",
+            });
+        }
         if !is_from(&self.from) {
             return Err(ConfigError {
                 setting: "from",
@@ -218,51 +291,39 @@ impl EngineConfig {
         Ok(())
     }
 
-    fn bounds(&self) -> [Bound; 13] {
+    fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let waits = self.bounds_of_waits();
+        let memory = self.bounds_of_memory();
+        waits.into_iter().chain(memory)
+    }
+
+    /// How much may be under way and wait, and how long.
+    fn bounds_of_waits(&self) -> [Bound; 11] {
         const COUNT: &str = "1 to 16777216";
-        const BUFFERS: &str = "4 to 4096";
+        const TEN_SECONDS: &str = "0 to 10000000, ten seconds";
         let count = |setting, value: usize| (setting, value as u64, 1, 1 << 24, COUNT);
-        let window = self.transactions as u64;
+        let wait = |setting, value| (setting, value, 0, DEPARTURE_US_MAX, TEN_SECONDS);
+        let (segments, window) = (self.train_segments as u64, self.window_total as u64);
+        let (transactions, retries) = (self.transactions as u64, u64::from(self.retries_max));
+        let retries_max = u64::from(RETRIES_MAX);
+        let lifetime = u64::from(self.token_lifetime_s);
+        let lifetime_max = u64::from(TOKEN_LIFETIME_S_MAX);
         [
             (
                 "train-segments",
-                self.train_segments as u64,
+                segments,
                 1,
                 TRAIN_SEGMENTS_MAX as u64,
                 "1 to 128",
             ),
             count("transactions", self.transactions),
-            (
-                "window-total",
-                self.window_total as u64,
-                1,
-                window,
-                "1 to transactions",
-            ),
+            ("window-total", window, 1, transactions, "1 to transactions"),
             count("window-per-next-hop", self.window_per_next_hop),
             count("backlog-total", self.backlog_total),
             count("backlog-per-next-hop", self.backlog_per_next_hop),
-            (
-                "departure-us",
-                self.departure_us,
-                0,
-                DEPARTURE_US_MAX,
-                "0 to 10000000, ten seconds",
-            ),
-            (
-                "departure-busy-us",
-                self.departure_busy_us,
-                0,
-                DEPARTURE_US_MAX,
-                "0 to 10000000, ten seconds",
-            ),
-            (
-                "retries-max",
-                u64::from(self.retries_max),
-                0,
-                u64::from(RETRIES_MAX),
-                "0 to 15",
-            ),
+            wait("departure-us", self.departure_us),
+            wait("departure-busy-us", self.departure_busy_us),
+            ("retries-max", retries, 0, retries_max, "0 to 15"),
             (
                 "drain-ms",
                 self.drain_ms,
@@ -270,6 +331,23 @@ impl EngineConfig {
                 DRAIN_MS_MAX,
                 "0 to 3600000, one hour",
             ),
+            (
+                "token-lifetime-s",
+                lifetime,
+                1,
+                lifetime_max,
+                "1 to 3600, one hour",
+            ),
+        ]
+    }
+
+    /// What memory is taken at the start.
+    fn bounds_of_memory(&self) -> [Bound; 4] {
+        const BUFFERS: &str = "4 to 4096";
+        let octets = u64::from(self.socket_buffer_bytes);
+        let remembered = self.tokens_remembered as u64;
+        let (low, high) = (REMEMBERED_MIN as u64, REMEMBERED_MAX as u64);
+        [
             ("slabs", u64::from(self.slabs), 4, 4096, BUFFERS),
             (
                 "receive-buffers",
@@ -280,12 +358,60 @@ impl EngineConfig {
             ),
             (
                 "socket-buffer-bytes",
-                u64::from(self.socket_buffer_bytes),
+                octets,
                 4096,
                 1 << 30,
                 "4096 to 1073741824",
             ),
+            (
+                "tokens-remembered",
+                remembered,
+                low,
+                high,
+                "1024 to 268435456",
+            ),
         ]
+    }
+
+    /// Whether sessions outlive their push, so that a later push may find its device connected.
+    #[must_use]
+    pub fn keeps_sessions(&self) -> bool {
+        self.session_end == SessionEnd::Device || self.session_linger_ms > 0
+    }
+
+    /// The settings of the sessions of a worker at `address`, with MSRP at `msrp`.
+    #[must_use]
+    pub fn sessions(&self, address: SocketAddr, msrp: Option<SocketAddr>) -> SessionConfig {
+        SessionConfig {
+            address,
+            msrp,
+            sessions_max: self.sessions_max,
+            end: match self.session_end {
+                SessionEnd::Device => End::Device,
+                SessionEnd::Engine => End::Engine {
+                    linger_ms: self.session_linger_ms,
+                },
+            },
+            streams_max: self.streams_max.max(1),
+            ..SessionConfig::default()
+        }
+    }
+
+    /// Reads the key of sealed SIRs, if a file is named.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the content of the file is never part of it.
+    pub fn sir_key(&self) -> Result<Option<SirKey>, KeyError> {
+        let Some(path) = &self.sir_key_file else {
+            return Ok(None);
+        };
+        let path = path.clone();
+        match std::fs::read_to_string(&path) {
+            Err(error) => Err(KeyError::Read { path, error }),
+            Ok(text) => SirKey::from_hex(text.trim())
+                .map(Some)
+                .map_err(|error| KeyError::Content { path, error }),
+        }
     }
 
     /// Reads the namespace of obfuscated IMEIs, if a file is named.

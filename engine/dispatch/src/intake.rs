@@ -4,9 +4,10 @@
 //! until its audience is handed out and its last unit settled; then its summary is kept for whoever
 //! asked. Looks up nothing but the packed form of an identity; the shard selects devices.
 
+use crate::kept::Place;
 use crate::ledger::Outcome;
 use crate::load::Wanted;
-use crate::order::{Audience, Order, Priority, Selector};
+use crate::order::{Audience, Mode, Order, Priority, Selector};
 use serde::{Deserialize, Serialize};
 use sirocco_index::{Identity, Index, Run, WalkCursor};
 use std::collections::{BTreeSet, VecDeque};
@@ -62,14 +63,29 @@ pub struct Summary {
     pub tally: Tally,
 }
 
+/// What an order holds in other tables for as long as it is active.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// Set of templates.
+    pub set: u16,
+    /// Set of templates that name the identity alone, if the order skips the lookup of sole devices.
+    pub set_sole: Option<u16>,
+    /// Number of its content.
+    pub content: u32,
+    /// Where its SIRs carry the device identity.
+    pub place: Place,
+}
+
 /// An order at work.
 pub struct Active {
     /// Name for reports.
     pub name: String,
     /// Which devices are wanted.
     pub selector: Selector,
-    /// Set of templates.
-    pub set: u16,
+    /// Where its templates and its content are.
+    pub stock: Stock,
+    /// Addressing mode.
+    pub mode: Mode,
     /// When nothing more is sent, in nanoseconds of the worker's clock.
     pub deadline_ns: u64,
     /// What became of its units so far.
@@ -92,7 +108,7 @@ pub struct Intake {
     orders: Vec<Option<Active>>,
     free: Vec<u16>,
     turns: [VecDeque<u16>; 3],
-    finished: Vec<(u16, Summary)>,
+    finished: VecDeque<(Stock, Summary)>,
     runs: Vec<Run>,
     /// Deadlines of the active orders that have one and are not overdue, soonest first.
     deadlines: BTreeSet<(u64, u16)>,
@@ -119,7 +135,7 @@ impl Intake {
             orders: Vec::new(),
             free: Vec::new(),
             turns: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
-            finished: Vec::new(),
+            finished: VecDeque::new(),
             runs: Vec::new(),
             deadlines: BTreeSet::new(),
             overdue: 0,
@@ -130,7 +146,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`OrdersFull`]; the order is not touched then.
-    pub fn accept(&mut self, now: u64, order: Order, set: u16) -> Result<u16, OrdersFull> {
+    pub fn accept(&mut self, now: u64, order: Order, stock: Stock) -> Result<u16, OrdersFull> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.orders.len() < ORDERS_MAX => {
@@ -158,7 +174,8 @@ impl Intake {
         self.orders[usize::from(slot)] = Some(Active {
             name: order.name,
             selector: order.selector,
-            set,
+            stock,
+            mode: order.mode,
             deadline_ns,
             tally: Tally::default(),
             audience,
@@ -242,9 +259,9 @@ impl Intake {
         }
     }
 
-    /// Takes the orders that have ended, with the set each one used.
-    pub fn take_finished(&mut self) -> std::vec::Drain<'_, (u16, Summary)> {
-        self.finished.drain(..)
+    /// Takes an order that has ended, with what it held.
+    pub fn take_finished(&mut self) -> Option<(Stock, Summary)> {
+        self.finished.pop_front()
     }
 
     /// Adds up to one batch of candidates that are due; returns the unknown identities of the batch.
@@ -383,8 +400,8 @@ impl Intake {
             } else {
                 self.deadlines.remove(&(ended.deadline_ns, slot));
             }
-            self.finished.push((
-                ended.set,
+            self.finished.push_back((
+                ended.stock,
                 Summary {
                     order: ended.name,
                     tally: ended.tally,

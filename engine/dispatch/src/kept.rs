@@ -22,6 +22,21 @@ const KEPT: u32 = 1 << 31;
 /// Top nibble of an identity's key that refers to text in the index.
 const TEXT_NIBBLE: u64 = 0xf;
 
+/// Stands for the device where the Request-URI has none.
+pub const NO_DEVICE: [u8; 16] = [0; 16];
+
+/// Where a SIR carries the device identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In its Request-URI, perhaps in its body too.
+    #[default]
+    RequestUri,
+    /// In its body alone.
+    Body,
+    /// Nowhere.
+    Nowhere,
+}
+
 /// What one target carries.
 pub struct Kept {
     octets: Vec<u8>,
@@ -115,7 +130,7 @@ impl KeptTexts {
         &mut self,
         (index, pending): (&Index, &Pending),
         identity: Identity,
-        device: &Device,
+        (device, place): (&Device, Place),
     ) -> Result<Identity, Cause> {
         let number = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Kept {
@@ -129,7 +144,7 @@ impl KeptTexts {
         let kept = &mut self.entries[number as usize];
         let mut digits = [0; 16];
         let aor = index.unpack(identity, &mut digits);
-        let spelled = kept.spell(&aor, (index, device), self.imei_namespace.as_ref());
+        let spelled = kept.spell(&aor, (index, device), place, self.imei_namespace.as_ref());
         if let Err(cause) = spelled {
             self.free.push(number);
             return Err(cause);
@@ -138,7 +153,12 @@ impl KeptTexts {
         let is_packed =
             !is_text(identity) && !device.has_text_id() && device.kind() != DeviceKind::Imei;
         // The same Request-URI has one fingerprint, whether its target needs an entry or not.
-        kept.fingerprint = if is_packed {
+        kept.fingerprint = if place != Place::RequestUri {
+            match is_text(identity) {
+                true => pending.fingerprint_text(kept.aor()),
+                false => pending.fingerprint(identity, &NO_DEVICE),
+            }
+        } else if is_packed {
             pending.fingerprint(identity, device.packed_id())
         } else {
             pending.fingerprint_text(&kept.octets)
@@ -190,6 +210,7 @@ impl Kept {
         &mut self,
         aor: &IdentityText<'_>,
         (index, device): (&Index, &Device),
+        place: Place,
         namespace: Option<&[u8; 16]>,
     ) -> Result<(), Cause> {
         self.octets.clear();
@@ -198,7 +219,7 @@ impl Kept {
         if aor.prefix.starts_with(b"sips:") {
             return Err(Cause::Unroutable);
         }
-        if device.has_text_id() && device.kind() == DeviceKind::Gruu {
+        if place == Place::RequestUri && device.has_text_id() && device.kind() == DeviceKind::Gruu {
             // RFC 5627 4.5: a request to a GRUU has it as its Request-URI, whole.
             let uri = SipUri::parse(text);
             let uri = uri.filter(|uri| !uri.secure && uri.headers().next().is_none());
@@ -215,6 +236,9 @@ impl Kept {
             self.octets.extend_from_slice(part);
         }
         self.aor_len = self.octets.len();
+        if place == Place::Nowhere {
+            return Ok(());
+        }
         if device.kind() == DeviceKind::Imei {
             let hidden = obfuscated(device, text, namespace);
             self.put_packed(&hidden.ok_or(Cause::ImeiNamespace)?);

@@ -110,8 +110,6 @@ impl Outcome {
 pub struct StrayAnswers {
     /// Not SIP, or without a needed header field.
     pub malformed: u64,
-    /// A request, which this port does not serve yet.
-    pub requests: u64,
     /// A branch that this engine does not make.
     pub foreign: u64,
     /// A branch of our form with a wrong tag.

@@ -12,6 +12,7 @@
 pub mod branch;
 pub mod change;
 pub mod config;
+pub mod contents;
 pub mod intake;
 pub mod kept;
 pub mod ledger;
@@ -22,13 +23,19 @@ pub mod order;
 pub mod outcome;
 pub mod outlet;
 pub mod pending;
+pub mod pushes;
+pub mod reception;
+pub mod replies;
 pub mod report;
+pub mod returned;
 pub mod shapes;
 pub mod shard;
+pub mod streams;
 pub mod templates;
 pub mod token;
 pub mod train;
 pub mod transaction;
+pub mod used;
 pub mod worker;
 
 pub use sirocco_session::wheel;

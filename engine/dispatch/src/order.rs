@@ -4,12 +4,14 @@
 //! everybody. Reading it (and its file) happens on a control thread; the worker gets an [`Order`] that
 //! needs no further parsing but the packing of identities. It looks nothing up.
 
+use crate::contents::{CONTENT_BYTES_MAX, Push};
 use crate::load::Load;
 use crate::templates::packed;
 use serde::{Deserialize, Serialize};
 use sirocco_index::Device;
 use sirocco_index::population::parse_device_id;
 use sirocco_wire::identity::{DeviceIdentity, DeviceKind, PackedDevice};
+use sirocco_wire::sip::template::DevicePosition;
 use std::path::PathBuf;
 
 /// Octets of an identity list that one order may bring: about 40 million identities.
@@ -19,15 +21,132 @@ pub const SELECTED_DEVICES_MAX: usize = 64;
 /// Longest order name in octets.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Addressing mode of an order (design: the session part of the other modes is not built yet).
+/// Addressing mode of an order: what its SIRs name, whom they reach, and who decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
+    /// One SIR to the user identity, which the network forks to all devices; all of them connect. What
+    /// the others are measured against.
+    PriorArt,
     /// One SIR to each wanted device, routed by its device identity (patent embodiments 1 and 2).
     #[default]
     Targeted,
+    /// One SIR to the user identity, forked to all devices, each of which decides (embodiment 3).
+    SelfSelect,
+    /// One SIR to the user identity for each wanted device, forked to all devices, with the wanted one's
+    /// identity as data to compare (embodiment 4).
+    Matched,
     /// One SIR to each device of the identity, each with an outcome of its own.
     FanOut,
+}
+
+impl Mode {
+    /// Whether the Request-URI is the AOR alone, for the network to fork.
+    #[inline]
+    #[must_use]
+    pub fn is_to_aor(self) -> bool {
+        matches!(self, Mode::PriorArt | Mode::SelfSelect | Mode::Matched)
+    }
+
+    /// Whether one SIR goes to an identity, whatever devices it has.
+    #[inline]
+    #[must_use]
+    pub fn is_one_for_all(self) -> bool {
+        matches!(self, Mode::PriorArt | Mode::SelfSelect)
+    }
+}
+
+/// What an order pushes in the sessions that its SIRs lead to, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ContentRequest {
+    /// Media type, such as `text/plain`.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// The content as text.
+    pub text: Option<String>,
+    /// A file with the content.
+    pub file: Option<PathBuf>,
+}
+
+/// What a device returns or does because a SIR asks for it (claims 11 to 13), as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskRequest {
+    /// Return capability information.
+    Capability,
+    /// Return preference information.
+    Preference,
+    /// Return security information.
+    Security,
+    /// Return subscription information.
+    Subscription,
+    /// Return why it refuses.
+    Refusal,
+    /// Send a register message.
+    Register,
+    /// Send a capability message.
+    CapabilityMessage,
+}
+
+impl AskRequest {
+    fn letter(self) -> char {
+        match self {
+            AskRequest::Capability => 'c',
+            AskRequest::Preference => 'p',
+            AskRequest::Security => 's',
+            AskRequest::Subscription => 'b',
+            AskRequest::Refusal => 'r',
+            AskRequest::Register => 'g',
+            AskRequest::CapabilityMessage => 'm',
+        }
+    }
+}
+
+/// When a device activates the application that a SIR names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivateWhen {
+    /// Before it builds the session.
+    Before,
+    /// When the session is built.
+    After,
+}
+
+/// Which application a device activates, and when (claims 5 and 6), as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// Name of the application, such as `mms.ua`.
+    pub application: String,
+    /// Before or after the session is built.
+    pub when: ActivateWhen,
+}
+
+/// Where a SIR carries the device identity as data, as JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Position {
+    /// Nowhere in its body.
+    #[default]
+    None,
+    /// In a header field of the push.
+    Header,
+    /// In a value of the body.
+    Value,
+    /// At the end of the body.
+    Body,
+}
+
+impl From<Position> for DevicePosition {
+    fn from(position: Position) -> Self {
+        match position {
+            Position::None => DevicePosition::None,
+            Position::Header => DevicePosition::Header,
+            Position::Value => DevicePosition::Value,
+            Position::Body => DevicePosition::Body,
+        }
+    }
 }
 
 /// Which order goes first when several are active.
@@ -94,6 +213,21 @@ pub struct OrderRequest {
     pub priority: Priority,
     /// Application to be addressed on the device; `push.sia` if left out.
     pub application: Option<String>,
+    /// What is pushed in the session; left out, the session is built and nothing is pushed.
+    pub content: Option<ContentRequest>,
+    /// How it is pushed; `auto` if left out.
+    #[serde(default)]
+    pub push: Push,
+    /// Where the body of the SIR carries the device identity; `header` if left out in mode `matched`.
+    pub device_position: Option<Position>,
+    /// What the devices are asked to return or to send.
+    #[serde(default)]
+    pub ask: Vec<AskRequest>,
+    /// Which application they activate.
+    pub activate: Option<Activation>,
+    /// Whether a SIR for an identity whose only device is wanted names the identity alone (claim 4).
+    #[serde(default)]
+    pub skip_lookup: bool,
 }
 
 /// Why an order is refused; the text says what to do.
@@ -111,7 +245,7 @@ pub enum OrderError {
         fault: String,
     },
     /// The identity file cannot be read.
-    #[error("order {order:?}: cannot read {path}: {error}; give a readable file with one identity a line", path = path.display())]
+    #[error("order {order:?}: cannot read {path}: {error}; give a readable file: one identity a line in to.file, the content in content.file", path = path.display())]
     File {
         /// Name of the order.
         order: String,
@@ -244,9 +378,52 @@ pub struct Order {
     pub priority: Priority,
     /// Application to be addressed on the device.
     pub application: String,
+    /// What its sessions push, and how.
+    pub content: Pushed,
+    /// Where the body of its SIRs carries the device identity.
+    pub device_position: DevicePosition,
+    /// Letters of what its SIRs ask for.
+    pub ask: String,
+    /// Which application its SIRs activate.
+    pub activate: Option<Activation>,
+    /// A SIR for an identity whose only device is wanted names the identity alone (claim 4).
+    pub skip_lookup: bool,
+}
+
+/// What the sessions of an order push: octets of a media type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Media type; empty where nothing is pushed.
+    pub content_type: String,
+    /// The octets.
+    pub octets: Vec<u8>,
+    /// How they go.
+    pub push: Push,
 }
 
 impl Order {
+    /// An order of medium priority for all devices of an audience, which pushes nothing.
+    #[must_use]
+    pub fn new(name: &str, audience: Audience) -> Self {
+        Self {
+            name: name.to_owned(),
+            mode: Mode::default(),
+            audience,
+            selector: Selector {
+                wants_all: true,
+                ..Selector::default()
+            },
+            deadline_ns: None,
+            priority: Priority::default(),
+            application: "push.sia".to_owned(),
+            content: Pushed::default(),
+            device_position: DevicePosition::None,
+            ask: String::new(),
+            activate: None,
+            skip_lookup: false,
+        }
+    }
+
     /// Reads one JSON object and whatever file it names.
     ///
     /// # Errors
@@ -256,7 +433,20 @@ impl Order {
         request.check()?;
         let selector = request.selector()?;
         let audience = request.audience()?;
+        let content = request.pushed()?;
+        let position = match (request.device_position, request.mode) {
+            (None, Mode::Matched) => Position::Header,
+            (position, _) => position.unwrap_or_default(),
+        };
+        let mut ask: Vec<char> = request.ask.iter().map(|ask| ask.letter()).collect();
+        ask.sort_unstable();
+        ask.dedup();
         Ok(Self {
+            content,
+            device_position: position.into(),
+            ask: ask.into_iter().collect(),
+            activate: request.activate,
+            skip_lookup: request.skip_lookup,
             name: request.order,
             mode: request.mode,
             audience,
@@ -291,7 +481,25 @@ impl OrderRequest {
             return self
                 .fault("mode fan-out reaches all devices; leave select out or use targeted");
         }
-        let application = self.application.as_deref().unwrap_or("push.sia").as_bytes();
+        if self.mode.is_one_for_all() && self.device_position.is_some_and(|at| at != Position::None)
+        {
+            return self
+                .fault("its mode names no device; leave device-position out or use matched");
+        }
+        if self.mode == Mode::Matched && self.device_position == Some(Position::None) {
+            return self.fault("mode matched compares device identities; give device-position header, value or body");
+        }
+        let named = self
+            .activate
+            .as_ref()
+            .map(|activate| activate.application.as_str());
+        for application in [self.application.as_deref(), named].into_iter().flatten() {
+            self.check_application(application.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn check_application(&self, application: &[u8]) -> Result<(), OrderError> {
         // RFC 3840 9: a tag-value is of the octets of token-nobang, which a colon is not.
         let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_+".contains(octet);
         if application.is_empty() || application.len() > 64 || !application.iter().all(plain) {
@@ -329,6 +537,33 @@ impl OrderRequest {
         })
     }
 
+    fn pushed(&self) -> Result<Pushed, OrderError> {
+        let Some(content) = &self.content else {
+            return Ok(Pushed::default());
+        };
+        let octets = match (&content.text, &content.file) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(path)) => self.read(path, CONTENT_BYTES_MAX as u64)?,
+            _ => return self.fault("content has either text or file"),
+        };
+        if octets.len() > CONTENT_BYTES_MAX {
+            return self.fault(format!("content has at most {CONTENT_BYTES_MAX} octets"));
+        }
+        // RFC 3261 25.1: m-type SLASH m-subtype, and parameters that end no header field.
+        let media_type = content.media_type.as_bytes();
+        let plain = |octet: &u8| octet.is_ascii_graphic() || *octet == b' ';
+        let slash = media_type.iter().position(|&octet| octet == b'/');
+        let is_type = slash.is_some_and(|at| at > 0 && at + 1 < media_type.len());
+        if !is_type || media_type.len() > 128 || !media_type.iter().all(plain) {
+            return self.fault("content.type is a media type such as text/plain");
+        }
+        Ok(Pushed {
+            content_type: content.media_type.clone(),
+            octets,
+            push: self.push,
+        })
+    }
+
     fn audience(&self) -> Result<Audience, OrderError> {
         match &self.to {
             Recipients::Identity(identity) => Ok(Audience::List(identity.clone().into_bytes())),
@@ -342,18 +577,23 @@ impl OrderRequest {
     }
 
     fn file(&self, path: &std::path::Path) -> Result<Audience, OrderError> {
+        self.read(path, LIST_BYTES_MAX).map(Audience::List)
+    }
+
+    fn read(&self, path: &std::path::Path, bytes_max: u64) -> Result<Vec<u8>, OrderError> {
         let cannot = |error| OrderError::File {
             order: self.order.clone(),
             path: path.to_owned(),
             error,
         };
         let length = std::fs::metadata(path).map_err(cannot)?.len();
-        if length > LIST_BYTES_MAX {
+        if length > bytes_max {
             return self.fault(format!(
-                "its file has {length} octets; split it at {LIST_BYTES_MAX}"
+                "{} has {length} octets, more than {bytes_max}; split it",
+                path.display()
             ));
         }
-        std::fs::read(path).map(Audience::List).map_err(cannot)
+        std::fs::read(path).map_err(cannot)
     }
 }
 

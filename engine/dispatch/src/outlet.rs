@@ -129,12 +129,8 @@ impl Outlet {
     pub fn settle(&mut self, now: u64, shard: &mut Shard) {
         match &mut self.kind {
             Kind::Wire { port, .. } => {
-                let answer_bytes = &mut self.answer_bytes;
-                port.receive(RECEIVES_PER_TURN_MAX, |received| {
-                    *answer_bytes = received.segment;
-                    shard.answer(now, received.peer.ip(), received.bytes, received.segment);
-                });
                 port.sent(|sent| shard.sent(now, sent.tag as usize, is_fatal(&sent)));
+                self.receive(now, shard);
             }
             Kind::Null(null) => {
                 for number in null.sunk.drain(..) {
@@ -142,6 +138,24 @@ impl Outlet {
                     null.free.push(number);
                 }
             }
+        }
+    }
+
+    /// Reads what arrived; the train of replies to a train leaves before the next one is read.
+    fn receive(&mut self, now: u64, shard: &mut Shard) {
+        for _ in 0..RECEIVES_PER_TURN_MAX {
+            let Kind::Wire { port, .. } = &mut self.kind else {
+                return;
+            };
+            let answer_bytes = &mut self.answer_bytes;
+            let heard = port.receive(1, |received| {
+                *answer_bytes = received.segment;
+                shard.answer(now, received.peer, received.bytes, received.segment);
+            });
+            if heard == 0 {
+                return;
+            }
+            shard.reply(self);
         }
     }
 

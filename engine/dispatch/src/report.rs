@@ -4,8 +4,11 @@
 //! computed here, so that whoever reads a record can compute it again.
 
 use crate::ledger::{Ledger, StrayAnswers};
+use crate::pushes::PushBalance;
+use crate::returned::ReturnedCounts;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use sirocco_session::SessionCounts;
 use std::collections::BTreeMap;
 
 /// Where a worker's counters stand.
@@ -157,6 +160,18 @@ pub struct EngineReport {
     pub latency_us: Latency,
     /// The books since the start.
     pub ledger: Balance,
+    /// The books of pushes since the start.
+    pub pushes: PushBalance,
+    /// Counts of sessions since the start.
+    pub sessions: SessionCounts,
+    /// What devices returned since the start.
+    pub returned: ReturnedCounts,
+    /// Bytes of all that is kept for sessions.
+    pub session_bytes: usize,
+    /// From the due time of a SIR to the INVITE of its first wanted device, since the last mark.
+    pub time_to_session_us: Latency,
+    /// Replies of sessions dropped because too many waited to leave.
+    pub replies_dropped: u64,
     /// Answers that closed nothing, since the start.
     pub stray: StrayAnswers,
     /// Identities that were due and not handed out at the last unmark.

@@ -8,25 +8,31 @@
 
 use crate::branch::{BranchKey, Handle};
 use crate::config::EngineConfig;
-use crate::intake::{Candidate, Intake, Summary};
-use crate::kept::{KeptTexts, is_text};
+use crate::contents;
+use crate::intake::{Candidate, Intake, Stock, Summary};
+use crate::kept::{KeptTexts, Place, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
 use crate::next_hop::{Admission, Limits, NextHops, Waiting};
-use crate::order::{Mode, Order};
+use crate::order::{ActivateWhen, Order};
 use crate::outcome::{OutcomeLog, Uri};
 use crate::pending::{Fingerprint, Pending};
+use crate::pushes::PushBalance;
+use crate::reception::Reception;
+use crate::replies::Replies;
 use crate::shapes::Shapes;
 use crate::templates::{Content, Sender, SetsFull, Templates};
-use crate::token::TokenKey;
+use crate::token::{TICKS_PER_S, Tick, TokenKey};
 use crate::train::{Departure, Trains};
 use crate::transaction::{RETRIES_MAX, T1_NS, Target, Transaction, Transactions};
 use crate::wheel::Wheel;
 use bumpalo::Bump;
 use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
+use sirocco_session::{SessionConfig, Sessions};
 use sirocco_wire::sip::template::DevicePosition;
+use sirocco_wire::sir::When;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 mod admit;
@@ -34,6 +40,7 @@ mod answer;
 mod depart;
 mod drain;
 mod select;
+mod session;
 
 pub use drain::Remainder;
 
@@ -51,6 +58,8 @@ pub const SWEEP_EVERY_NS: u64 = 1_000_000;
 /// Devices looked at each time, in the order of memory: about two microseconds. Selection itself passes
 /// over expired devices, so that a sweep through a large index may take its time.
 const SWEEP_DEVICES_MAX: usize = 64;
+/// Ticks that a content outlives its last token: as long as a session may take to push it.
+const CONTENT_GRACE_TICKS: u64 = 120 * TICKS_PER_S;
 /// Longest latency told apart, in microseconds: Timer F and as much waiting again.
 const LATENCY_US_MAX: u64 = 64_000_000;
 
@@ -61,6 +70,10 @@ pub struct Keys {
     pub branch: [u64; 2],
     /// Signs tokens.
     pub token: [u64; 2],
+    /// Names sessions.
+    pub session: [u64; 2],
+    /// Tells devices apart.
+    pub owner: [u64; 2],
     /// Fingerprints Request-URIs.
     pub pending: [u64; 4],
     /// Namespace of obfuscated IMEIs, the operator's own; none = no SIR to a device named by an IMEI.
@@ -70,9 +83,12 @@ pub struct Keys {
 /// Why an order is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Too many contents.
+    /// Too many different headers.
     #[error(transparent)]
     SetsFull(#[from] SetsFull),
+    /// Too many contents.
+    #[error(transparent)]
+    ContentsFull(#[from] contents::ContentsFull),
     /// Too many orders.
     #[error(transparent)]
     OrdersFull(#[from] crate::intake::OrdersFull),
@@ -112,7 +128,10 @@ pub struct Shard {
     /// Addresses of a departing train of direct devices.
     addresses: Vec<SocketAddr>,
     branch_key: BranchKey,
-    token_key: TokenKey,
+    /// The server of the sessions that devices build, its host, and what it sends.
+    sessions: Sessions,
+    reception: Reception,
+    replies: Replies,
     /// Due times of the SIRs whose latency is recorded.
     measured: Range<u64>,
     in_window: usize,
@@ -129,7 +148,7 @@ pub struct Shard {
     /// The last turn had much to do: trains may wait longer to fill.
     busy: bool,
     /// Who sent the answers that are being read.
-    peer: IpAddr,
+    peer: SocketAddr,
     /// Answers counted at the end of the last selection.
     answered_before: u64,
 }
@@ -142,6 +161,7 @@ impl Shard {
         index: Index,
         sender: Sender,
         keys: &Keys,
+        session: SessionConfig,
         (now, epoch_s): (u64, u64),
     ) -> Self {
         let limits = Limits {
@@ -155,6 +175,10 @@ impl Shard {
             busy_ns: config.departure_busy_us.max(config.departure_us) * 1_000,
         };
         let index_hops = index.next_hops().len();
+        let token_key = TokenKey::new(keys.token, epoch_s, config.token_lifetime_s);
+        let remembered = config.tokens_remembered;
+        let mut reception = Reception::new(token_key, now, keys.owner, remembered);
+        reception.keep_connections(config.keeps_sessions());
         Self {
             next_hops: NextHops::new(index_hops, limits),
             index,
@@ -184,7 +208,9 @@ impl Shard {
             expired: Vec::with_capacity(65_536),
             addresses: Vec::with_capacity(config.train_segments),
             branch_key: BranchKey::new(keys.branch),
-            token_key: TokenKey::new(keys.token, epoch_s),
+            sessions: Sessions::new(session, keys.session, now),
+            reception,
+            replies: Replies::new(config.train_segments),
             measured: 0..u64::MAX,
             in_window: 0,
             window_total: config.window_total,
@@ -195,7 +221,7 @@ impl Shard {
             behind: 0,
             swept_ns: now,
             busy: false,
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             answered_before: 0,
         }
     }
@@ -208,26 +234,89 @@ impl Shard {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let seconds = |ns: u64| u32::try_from(ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-        let content = Content {
-            application: order.application.clone(),
-            routed: matches!(order.mode, Mode::Targeted | Mode::FanOut),
-            device_position: DevicePosition::None,
-            expires_s: order.deadline_ns.map(seconds),
-        };
-        let set = self.templates.enlist(content)?;
-        let accepted = self.intake.accept(now, order, set);
+        let (stock, order) = self.stock(now, order)?;
+        let accepted = self.intake.accept(now, order, stock);
         if accepted.is_err() {
-            self.templates.release(set);
+            self.give_up(now, &stock);
         }
         accepted?;
         Ok(())
     }
 
+    /// Takes what an order needs of the templates and of the contents.
+    fn stock(&mut self, now: u64, mut order: Order) -> Result<(Stock, Order), Refusal> {
+        let seconds = |ns: u64| u32::try_from(ns.div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+        let place = match (order.mode.is_to_aor(), order.device_position) {
+            (false, _) => Place::RequestUri,
+            (true, DevicePosition::None) => Place::Nowhere,
+            (true, _) => Place::Body,
+        };
+        let template = Content {
+            application: order.application.clone(),
+            routed: place == Place::RequestUri,
+            device_position: order.device_position,
+            expires_s: order.deadline_ns.map(seconds),
+            ask: std::mem::take(&mut order.ask),
+            activate: order.activate.take().map(|activate| {
+                let when = match activate.when {
+                    ActivateWhen::Before => When::Before,
+                    ActivateWhen::After => When::After,
+                };
+                (activate.application, when)
+            }),
+        };
+        let sole = Content {
+            routed: false,
+            device_position: DevicePosition::None,
+            ..template.clone()
+        };
+        let content = contents::Content {
+            pushed: std::mem::take(&mut order.content),
+            mode: order.mode,
+            selector: order.selector.clone(),
+        };
+        let content = self
+            .reception
+            .contents
+            .enlist(self.reception.token_key.tick(now), content)?;
+        let mut stock = Stock {
+            content,
+            place,
+            ..Stock::default()
+        };
+        let sets = self.templates.enlist(template).and_then(|set| {
+            stock.set = set;
+            let sole =
+                (order.skip_lookup && !order.mode.is_to_aor()).then(|| self.templates.enlist(sole));
+            sole.transpose()
+                .inspect_err(|_| self.templates.release(set))
+        });
+        match sets {
+            Ok(sole) => stock.set_sole = sole,
+            Err(full) => {
+                self.reception.contents.release(content, Tick(0));
+                return Err(full.into());
+            }
+        }
+        Ok((stock, order))
+    }
+
+    /// Gives back what an order held; its content stays for as long as its tokens live.
+    fn give_up(&mut self, now: u64, stock: &Stock) {
+        self.templates.release(stock.set);
+        if let Some(sole) = stock.set_sole {
+            self.templates.release(sole);
+        }
+        let until = self.reception.token_key.tick(now).0
+            + self.reception.token_key.lifetime()
+            + CONTENT_GRACE_TICKS;
+        self.reception.contents.release(stock.content, Tick(until));
+    }
+
     /// Orders that have ended since the last call.
-    pub fn finished(&mut self, mut ended: impl FnMut(Summary)) {
-        for (set, summary) in self.intake.take_finished() {
-            self.templates.release(set);
+    pub fn finished(&mut self, now: u64, mut ended: impl FnMut(Summary)) {
+        while let Some((stock, summary)) = self.intake.take_finished() {
+            self.give_up(now, &stock);
             ended(summary);
         }
     }
@@ -243,10 +332,11 @@ impl Shard {
         (waiting + self.transactions.len()) as u64
     }
 
-    /// Whether nothing is accepted that is not settled, and no order has more to hand out.
+    /// Whether nothing is accepted that is not settled, no order has more to hand out, and no session is
+    /// open.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.in_flight() == 0 && self.intake.is_empty()
+        self.in_flight() == 0 && self.intake.is_empty() && self.sessions.is_empty()
     }
 
     /// Identities that open-loop loads had due before the last selection began and no earlier one took:
@@ -260,6 +350,7 @@ impl Shard {
     pub fn measure_from(&mut self, now: u64) {
         self.measured = now..u64::MAX;
         self.latency_us.reset();
+        self.reception.time_to_session_us.reset();
     }
 
     /// Records the latency of no SIR due from `now` on; those due before may still end.
@@ -270,6 +361,12 @@ impl Shard {
     /// Ends every load where it stands; lists and walks go on.
     pub fn stop_loads(&mut self) {
         self.intake.stop_loads();
+    }
+
+    /// The books of pushes.
+    #[must_use]
+    pub fn pushes(&self) -> PushBalance {
+        self.reception.pushes.balance()
     }
 
     /// Open transactions.
@@ -296,6 +393,8 @@ impl Shard {
             self.trains.next_due_ns(),
             self.wheel.next_due_ns(),
             self.next_hops.next_opening_ns(),
+            self.sessions.next_due_ns(),
+            self.replies.is_waiting().then_some(now),
         ];
         times.into_iter().flatten().min()
     }
@@ -340,10 +439,11 @@ impl Shard {
         u32::try_from(self.epoch_s + now / 1_000_000_000).unwrap_or(u32::MAX - 1)
     }
 
-    /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F).
+    /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F), in sessions too.
     pub fn expire(&mut self, now: u64) {
         self.next_hops.reopen(now);
         self.expire_orders(now);
+        self.expire_sessions(now);
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, TICKS_PER_TURN_MAX, &mut expired);
         for handle in expired.drain(..) {

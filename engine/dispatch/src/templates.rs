@@ -6,8 +6,10 @@
 
 use sirocco_index::{Device, IdentityText};
 use sirocco_wire::identity::PackedDevice;
+use sirocco_wire::sip::seal::SirKey;
 use sirocco_wire::sip::template::{DevicePosition, LengthClass, SirSpec, Template};
 use sirocco_wire::sip::uri::split_host_port;
+use sirocco_wire::sir::When;
 
 /// Contents whose templates are kept at the same time.
 pub const SETS_MAX: usize = 1024;
@@ -25,8 +27,10 @@ pub struct Sender {
     pub from: String,
     /// The From tag, drawn at start.
     pub from_tag: String,
-    /// Where devices build their session: the worker's own URI.
+    /// Where devices build their session: the worker's own URI, or that of another gateway.
     pub ppg_uri: String,
+    /// Seals every SIR, if there is one.
+    pub sir_key: Option<SirKey>,
 }
 
 /// What the SIRs of one order have in common beyond their sender.
@@ -40,6 +44,10 @@ pub struct Content {
     pub device_position: DevicePosition,
     /// Expires in seconds, none to leave it out.
     pub expires_s: Option<u32>,
+    /// Letters of what its SIRs ask for.
+    pub ask: String,
+    /// The application that devices activate, and when.
+    pub activate: Option<(String, When)>,
 }
 
 /// A compiled template and the serial that tells whether a slab is filled with it.
@@ -48,6 +56,8 @@ pub struct Compiled {
     pub template: Template,
     /// Never reused, even if the template's number is.
     pub serial: u64,
+    /// Its SIRs name one device, in the Request-URI or in the body.
+    pub is_bound: bool,
 }
 
 struct Set {
@@ -152,6 +162,7 @@ impl Templates {
         let compiled = Compiled {
             template,
             serial: self.serial,
+            is_bound: content.routed || content.device_position != DevicePosition::None,
         };
         let number = match self.free.pop() {
             Some(number) => {
@@ -180,9 +191,9 @@ impl Sender {
             device_position: content.device_position,
             routed: content.routed,
             expires_s: content.expires_s,
-            ask: "",
-            activate: None,
-            sealed: None,
+            ask: &content.ask,
+            activate: (content.activate.as_ref()).map(|(name, when)| (name.as_str(), *when)),
+            sealed: self.sir_key.as_ref(),
         }
     }
 }
@@ -222,6 +233,8 @@ mod tests {
             routed: true,
             device_position: DevicePosition::None,
             expires_s: None,
+            ask: String::new(),
+            activate: None,
         }
     }
 

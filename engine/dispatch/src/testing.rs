@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 
 /// Unix time at which the clock of the tests is 0, in seconds.
 pub const EPOCH_S: u64 = 1_700_000_000;
+/// Where the shard of the tests is.
+pub const SENT_BY: &str = "127.0.0.1:5070";
 /// Under which IMEIs are obfuscated.
 pub const IMEI_NAMESPACE: [u8; 16] = *b"a tested secret.";
 
@@ -34,19 +36,30 @@ pub fn shard_over(config: &EngineConfig, people: &[String]) -> Shard {
     let keys = Keys {
         branch: [1, 2],
         token: [3, 4],
+        session: [9, 10],
+        owner: [11, 12],
         pending: [5, 6, 7, 8].map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         imei: Some(IMEI_NAMESPACE),
     };
-    Shard::new(config, index_of(people), sender(), &keys, (0, EPOCH_S))
+    let session = config.sessions(SENT_BY.parse().expect("an address"), None);
+    Shard::new(
+        config,
+        index_of(people),
+        sender(),
+        &keys,
+        session,
+        (0, EPOCH_S),
+    )
 }
 
 /// What all SIRs of the tests have in common.
 pub fn sender() -> Sender {
     Sender {
-        sent_by: "127.0.0.1:5070".to_owned(),
+        sent_by: SENT_BY.to_owned(),
         from: "sip:ppg@ims.example".to_owned(),
         from_tag: "a1b2c3d4".to_owned(),
         ppg_uri: "sip:ppg@127.0.0.1:5070".to_owned(),
+        sir_key: None,
     }
 }
 

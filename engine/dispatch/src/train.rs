@@ -32,6 +32,14 @@ pub trait Outbox {
     fn send_train(&mut self, slab: Self::Slab, target: SocketAddr, length: usize, segment: usize);
     /// Sends datagrams of `segment` octets, one to each address.
     fn send_each(&mut self, slab: Self::Slab, targets: &[SocketAddr], segment: usize);
+    /// Sends replies of sessions, as [`Outbox::send_train`] does SIRs.
+    fn send_replies(&mut self, slab: Self::Slab, peer: SocketAddr, length: usize, segment: usize) {
+        self.send_train(slab, peer, length, segment);
+    }
+    /// Sends one reply to each address, as [`Outbox::send_each`] does SIRs.
+    fn send_replies_each(&mut self, slab: Self::Slab, peers: &[SocketAddr], segment: usize) {
+        self.send_each(slab, peers, segment);
+    }
     /// Gives a slab back unused.
     fn release(&mut self, slab: Self::Slab);
 }
@@ -213,6 +221,13 @@ impl Trains {
         if let Some(&train) = self.free.last() {
             self.pool[train as usize].aboard = spent;
         }
+    }
+
+    /// Notes that slab `number` leaves with replies: no SIR is aboard, and no template fills it.
+    #[inline]
+    pub fn note_reply(&mut self, number: usize) {
+        self.manifests[number].clear();
+        self.filled[number] = 0;
     }
 
     /// Who left in slab `number`.

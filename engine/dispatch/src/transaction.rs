@@ -17,6 +17,9 @@ pub const T2_NS: u64 = 4_000_000_000;
 /// RFC 3261 table 4: Timer F, in nanoseconds.
 pub const TIMER_F_NS: u64 = 64 * T1_NS;
 
+/// Set in the shape of a target whose Request-URI is the AOR, for the network to fork; shapes have 20 bits.
+pub const TO_AOR: u32 = 1 << 30;
+
 /// One device that is to get one SIR: all that rendering and routing need, in 56 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -27,7 +30,7 @@ pub struct Target {
     pub due_ns: u64,
     /// The device as the index held it when it was selected.
     pub device: Device,
-    /// User identity: interned prefix and suffix.
+    /// User identity: interned prefix and suffix; [`TO_AOR`] beside it.
     pub shape: u32,
     /// Slot of the order in the order table.
     pub order: u16,
@@ -42,8 +45,15 @@ impl Target {
     pub fn identity(&self) -> Identity {
         Identity {
             key: self.key,
-            shape: self.shape,
+            shape: self.shape & !TO_AOR,
         }
+    }
+
+    /// Whether the Request-URI is the AOR alone.
+    #[inline]
+    #[must_use]
+    pub fn is_to_aor(&self) -> bool {
+        self.shape & TO_AOR != 0
     }
 }
 

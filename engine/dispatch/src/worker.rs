@@ -98,6 +98,9 @@ pub enum EngineError {
     /// The namespace of obfuscated IMEIs cannot be read.
     #[error(transparent)]
     ImeiNamespace(crate::config::NamespaceError),
+    /// The key of sealed SIRs cannot be read.
+    #[error(transparent)]
+    Key(crate::config::KeyError),
     /// No randomness for keys.
     #[error("cannot read random keys: {0}")]
     Random(std::io::Error),
@@ -167,6 +170,8 @@ impl<'a> Worker<'a> {
         let keys = Keys {
             branch: [secret[0], secret[1]],
             token: [secret[2], secret[3]],
+            session: [secret[9], secret[10]],
+            owner: [secret[11], secret[12]],
             pending: [secret[4], secret[5], secret[6], secret[7]],
             imei: config
                 .imei_namespace()
@@ -177,10 +182,12 @@ impl<'a> Worker<'a> {
             sent_by: address.to_string(),
             from: config.from.clone(),
             from_tag: format!("{:08x}", secret[8] as u32),
-            ppg_uri: format!("sip:ppg@{address}"),
+            ppg_uri: (config.ppg_uri.clone()).unwrap_or_else(|| format!("sip:ppg@{address}")),
+            sir_key: config.sir_key().map_err(EngineError::Key)?,
         };
+        let session = config.sessions(address, None);
         Ok(Self {
-            shard: Shard::new(config, index, sender, &keys, (now, epoch_s)),
+            shard: Shard::new(config, index, sender, &keys, session, (now, epoch_s)),
             outlet,
             lines,
             idle: config.idle,
@@ -286,6 +293,7 @@ impl<'a> Worker<'a> {
     fn begin_drain(&mut self) {
         if self.drain_until.is_none() {
             self.shard.drain();
+            self.shard.hang_up(self.now);
             self.drain_until = Some(self.now + self.drain_ns);
         }
     }
@@ -293,7 +301,7 @@ impl<'a> Worker<'a> {
     fn publish(&mut self) {
         self.turns += 1;
         let events = &self.lines.events;
-        self.shard.finished(|summary| {
+        self.shard.finished(self.now, |summary| {
             let _ = events.try_send(Event::Finished(summary));
         });
         let ledger = &self.shard.ledger;
@@ -330,6 +338,12 @@ impl<'a> Worker<'a> {
             total: self.counts(),
             latency_us: Latency::of(&self.shard.latency_us),
             ledger: Balance::of(&self.shard.ledger, self.shard.in_flight()),
+            pushes: self.shard.pushes(),
+            sessions: self.shard.session_counts(),
+            returned: self.shard.returned(),
+            session_bytes: self.shard.session_bytes(),
+            time_to_session_us: Latency::of(self.shard.time_to_session_us()),
+            replies_dropped: self.shard.replies_dropped(),
             stray: self.shard.ledger.stray,
             behind: self.behind,
             index_bytes: self.shard.index.memory_bytes(),
@@ -361,11 +375,11 @@ impl<'a> Worker<'a> {
 }
 
 /// Draws the words that the shard's keys are made of.
-fn random_words() -> std::io::Result<[u64; 9]> {
+fn random_words() -> std::io::Result<[u64; 13]> {
     use std::io::Read;
-    let mut octets = [0; 72];
+    let mut octets = [0; 104];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
-    let mut words = [0; 9];
+    let mut words = [0; 13];
     for (word, chunk) in words.iter_mut().zip(octets.chunks_exact(8)) {
         *word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
     }

@@ -25,7 +25,7 @@ impl Host for Granting {
             owner: [1, 2],
         })
     }
-    fn content(&self, _: u16) -> Option<Content<'_>> {
+    fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {
         Some(Content {
             content_type: "text/plain",
             octets: &[b'x'; 200],

@@ -222,7 +222,7 @@ pub trait Host {
     /// The refusal, which becomes the response.
     fn admit(&mut self, now: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal>;
     /// The content of a number; `None` once it is no longer there.
-    fn content(&self, number: u16) -> Option<Content<'_>>;
+    fn content(&self, owner: [u64; 2], number: u16) -> Option<Content<'_>>;
     /// Takes information that a device returns (`text/parameters`). A retransmission is not told from a new one:
     /// storing the same twice has to be harmless.
     ///

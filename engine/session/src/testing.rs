@@ -81,7 +81,7 @@ impl Host for People {
         self.verdict
     }
 
-    fn content(&self, _: u16) -> Option<Content<'_>> {
+    fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {
         self.content
             .as_ref()
             .map(|(content_type, octets, prefer)| Content {

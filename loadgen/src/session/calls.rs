@@ -6,20 +6,15 @@
 
 use std::net::SocketAddr;
 
-use sirocco_wire::sir::Request;
-use sirocco_wire::writer::Writer;
-
 use super::counts::{SessionTotals, Sheet};
 use super::edges::Edges;
-use super::gateway::authority;
-use super::lanes::{Disturbance, Draft, Kind, Lanes};
+use super::lanes::{Disturbance, Draft, Lanes};
 use super::name::Name;
 use super::people::People;
-use super::policy::{Fault, SessionPolicy, Take, Traits};
+use super::policy::{Fault, SessionPolicy, Traits};
 use super::table::Told;
 use super::table::{Call, State, Table, Text};
 use super::wheel::{Alarm, Wheel};
-use super::write::{Offer, Party, Remote};
 use crate::hash::seeded;
 use crate::population::Origin;
 
@@ -48,6 +43,8 @@ pub(crate) struct CallsConfig {
     pub(crate) disturbance: Disturbance,
     /// What each content must be, if that is known.
     pub(crate) content: Option<Vec<u8>>,
+    /// How long a registration lasts, in seconds.
+    pub(crate) expires_s: u32,
     /// By class index; a class without one builds no sessions.
     pub(crate) policies: Vec<Option<SessionPolicy>>,
 }
@@ -59,6 +56,16 @@ pub(super) struct Ppg {
 }
 
 impl Ppg {
+    /// Returns its URI.
+    pub(super) fn uri(&self) -> &[u8] {
+        &self.uri
+    }
+
+    /// Returns where its messages go.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns the Request-URI of an INVITE to it.
     pub(super) fn invite_uri<'a>(&'a self, token: &'a [u8]) -> [&'a [u8]; 3] {
         let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
@@ -83,6 +90,8 @@ pub(crate) struct Calls {
     pub(super) groups: Box<[u8]>,
     next_group: u32,
     fired: Vec<Alarm>,
+    /// Registrations that wait for their refresh.
+    pub(super) registered: usize,
     /// Messages of no call: responses and requests with a name that is not ours or long over.
     pub(crate) strays: u64,
     /// Final responses to forged INVITEs, by hundreds of their status.
@@ -123,6 +132,7 @@ impl Calls {
             groups: vec![0; GROUPS].into_boxed_slice(),
             next_group: 0,
             fired: Vec::with_capacity(ALARMS_PER_TURN_MAX * 2),
+            registered: 0,
             strays: 0,
             flood_answers: [0; 7],
             config,
@@ -151,7 +161,6 @@ impl Calls {
     }
 
     /// Names a PPG whose messages go to `address`, whatever its URI says.
-    #[expect(dead_code, reason = "sources of calls name their target")]
     pub(crate) fn add_ppg(&mut self, uri: &[u8], address: SocketAddr) -> u16 {
         let uri = uri.into();
         self.ppgs.push(Ppg { uri, address });
@@ -326,65 +335,6 @@ impl Calls {
         self.arm(now_ns, name, TRANSACTION_T1S * self.config.t1_ns);
     }
 
-    /// Writes the request of a call's state and puts it on its lane.
-    #[inline]
-    pub(super) fn send(&mut self, name: Name) {
-        let Calls {
-            table,
-            lanes,
-            edges,
-            draft,
-            ppgs,
-            policies,
-            config,
-            ..
-        } = self;
-        let Some(call) = table.live(name) else {
-            return;
-        };
-        call.sends = call.sends.saturating_add(1);
-        let text = name.text(config.seed);
-        let mut buffer = [0; 64];
-        let party = Party {
-            edge: edges.text(&call.origin, &mut buffer),
-            aor: call.text(Text::Aor),
-            device: call.text(Text::Device),
-            name: &text,
-        };
-        let ppg = &*ppgs[usize::from(call.ppg)].uri;
-        let token = call.text(Text::Token);
-        let (kind, written) = match call.state {
-            State::Telling => {
-                let mut out = [0; 512];
-                let length = returned(call, &mut out).unwrap_or(0);
-                (
-                    Kind::Message,
-                    draft.message(&party, ppg, token, &out[..length]),
-                )
-            }
-            State::Registering => {
-                let uri = registrar(ppg, token);
-                let written =
-                    draft.register(&party, &uri, call.remote_cseq, config.expires_s(), b"");
-                (Kind::Register, written)
-            }
-            State::Hanging => (Kind::Bye, draft.bye(&party, &remote(call))),
-            State::AckHeld => (Kind::Ack, draft.late_ack(&party, &remote(call))),
-            _ => {
-                let policy = policies[usize::from(call.class)].as_ref();
-                let takes = |take| policy.is_none_or(|policy| policy.takes(take));
-                let offer = Offer {
-                    message: takes(Take::Message),
-                    msrp: takes(Take::Msrp),
-                };
-                (Kind::Invite, draft.invite(&party, ppg, token, offer))
-            }
-        };
-        if written {
-            lanes.put(kind, call.origin, draft);
-        }
-    }
-
     /// Ends a call and frees its slot.
     #[inline]
     pub(super) fn end(&mut self, name: Name) {
@@ -463,7 +413,10 @@ impl Calls {
                 self.establish(now_ns, name);
             }
             State::Established => self.hang_up(now_ns, name),
-            State::Registered => self.register_again(now_ns, name),
+            State::Registered => {
+                self.registered -= 1;
+                self.register_again(now_ns, name);
+            }
             State::Refused | State::Vanished => self.end(name),
             State::Free => {}
         }
@@ -544,6 +497,7 @@ impl Calls {
             open: self.table.established() as u64,
             calls_max: self.table.len_max() as u64,
             flood_sent: 0,
+            behind: 0,
             flood_answers: flood
                 .filter(|(_, count)| **count > 0)
                 .map(|(class, count)| (format!("{class}xx"), *count))
@@ -551,83 +505,14 @@ impl Calls {
         }
     }
 
+    /// Returns how many calls are neither over, nor registrations that wait for their refresh.
+    pub(crate) fn own_calls(&self) -> usize {
+        self.table.len() - self.registered
+    }
+
     /// Tells whether a timer may ring.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
         self.wheel.is_armed()
     }
-}
-
-impl CallsConfig {
-    /// How long a registration lasts that a SIR asked for, in seconds (RFC 3261 10.2.1.1).
-    pub(super) fn expires_s(&self) -> u32 {
-        3600
-    }
-}
-
-/// Returns the registrar of a PPG's URI: its host, with the token.
-fn registrar<'a>(ppg: &'a [u8], token: &'a [u8]) -> [&'a [u8]; 4] {
-    let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
-    [b"sip:", authority(ppg), parameter, token]
-}
-
-/// Returns what is kept of the other side; its route set stands behind its To.
-fn remote(call: &Call) -> Remote<'_> {
-    let text = call.text(Text::To);
-    let end = text.iter().position(|&octet| octet == b'\n');
-    let (to, routes) = text.split_at(end.unwrap_or(text.len()));
-    Remote {
-        target: call.text(Text::Target),
-        to,
-        routes: routes.strip_prefix(b"\n").unwrap_or(routes),
-    }
-}
-
-/// Writes what a device returns as `text/parameters`, one line each.
-fn returned(call: &Call, out: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer::new(out);
-    let mut line = |name: &str, value: &[u8]| -> Option<()> {
-        writer.put(name.as_bytes()).ok()?;
-        writer.put(b": ").ok()?;
-        writer.put(value).ok()?;
-        writer.put(b"\r\n").ok()
-    };
-    let told = &call.told;
-    let has = |request| told.ask.has(request);
-    let mut digits = [0; 3];
-    if !call.text(Text::Device).is_empty() {
-        line("device", call.text(Text::Device))?;
-    }
-    if has(Request::Capability) || has(Request::CapabilityMessage) {
-        line("capability", decimal(call.traits.capability, &mut digits))?;
-    }
-    if has(Request::Preference) {
-        line("preference", decimal(call.traits.preference, &mut digits))?;
-    }
-    if has(Request::Subscription) {
-        line(
-            "subscription",
-            decimal(call.traits.subscription, &mut digits),
-        )?;
-    }
-    if has(Request::Security) {
-        line("security", told.security.word().as_bytes())?;
-    }
-    if has(Request::Refusal) {
-        line("refusal", told.word.refusal().as_bytes())?;
-    }
-    Some(writer.len())
-}
-
-fn decimal(value: u8, digits: &mut [u8; 3]) -> &[u8] {
-    *digits = [
-        b'0' + value / 100,
-        b'0' + value / 10 % 10,
-        b'0' + value % 10,
-    ];
-    let zeros = digits[..2]
-        .iter()
-        .take_while(|&&digit| digit == b'0')
-        .count();
-    &digits[zeros..]
 }

@@ -101,6 +101,8 @@ pub struct SessionTotals {
     pub calls_max: u64,
     /// INVITEs with forged tokens, and their final responses by class of status (`4xx`).
     pub flood_sent: u64,
+    /// What open-loop sources had due at the end and had not begun.
+    pub behind: u64,
     /// See `flood_sent`.
     pub flood_answers: BTreeMap<String, u64>,
 }

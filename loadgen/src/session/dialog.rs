@@ -229,7 +229,7 @@ impl Calls {
     }
 
     fn register_response(&mut self, now_ns: u64, name: Name, status: u16) {
-        let expires_s = u64::from(self.config.expires_s());
+        let expires_s = u64::from(self.config.expires_s);
         let Some(call) = self.table.live(name) else {
             return;
         };
@@ -247,6 +247,7 @@ impl Calls {
             return self.end(name);
         }
         call.state = State::Registered;
+        self.registered += 1;
         self.arm(now_ns, name, expires_s * 1_000_000_000 / REFRESH_SHARE);
     }
 

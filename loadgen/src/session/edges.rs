@@ -23,10 +23,18 @@ impl Edges {
         }
     }
 
-    /// Returns how many there are.
-    #[expect(dead_code, reason = "sources of calls go round the edges")]
-    pub(crate) fn len(&self) -> usize {
-        self.addresses.len()
+    /// Returns the way out of the edge whose turn it is; the peer is still to be named.
+    pub(crate) fn origin(&self, number: u32) -> Origin {
+        let count = self.addresses.len().max(1) as u32;
+        let socket = (number % count) as u16;
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = self.addresses.get(usize::from(socket)).copied();
+        let everywhere = address.is_some_and(|address| address.ip().is_unspecified());
+        Origin {
+            socket,
+            peer: unknown,
+            local: everywhere.then(|| unknown.ip()),
+        }
     }
 
     /// Returns the `host:port` that `origin` is reached at, which may be written into `buffer`.

@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn an_authority_stands_between_user_and_parameters() {
-        assert_eq!(authority(b"sip:ppg@192.0.2.1:5070;x=y"), b"192.0.2.1:5070");
+        assert_eq!(authority(b"sip:ppg@127.0.0.1:5070;x=y"), b"127.0.0.1:5070");
         assert_eq!(authority(b"sip:ppg.example"), b"ppg.example");
     }
 }

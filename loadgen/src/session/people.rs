@@ -305,19 +305,11 @@ impl People {
     }
 
     /// Returns the number of devices.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "sources of calls list the population")
-    )]
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns the identity of a device, where identities are kept.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "sources of calls list the population")
-    )]
     pub(crate) fn aor(&self, row: u32) -> &[u8] {
         self.aors.get(row as usize).map_or(b"", |range| {
             &self.texts[range.start as usize..range.end as usize]

@@ -20,13 +20,8 @@ fn aor(number: usize) -> String {
 
 fn order(audience: Audience, priority: Priority) -> Order {
     Order {
-        name: "o".to_owned(),
-        mode: crate::order::Mode::Targeted,
-        audience,
-        selector: Selector::default(),
-        deadline_ns: None,
         priority,
-        application: "push.sia".to_owned(),
+        ..Order::new("o", audience)
     }
 }
 
@@ -59,7 +54,7 @@ fn higher_priorities_go_first_and_equals_take_turns() {
         (list(0..10), Priority::High),
     ] {
         intake
-            .accept(0, order(audience, priority), 0)
+            .accept(0, order(audience, priority), Stock::default())
             .expect("room");
     }
     let expected = [
@@ -88,7 +83,10 @@ fn a_list_is_read_line_by_line() {
     let slot = intake.accept(
         0,
         order(Audience::List(text.into_bytes()), Priority::Medium),
-        7,
+        Stock {
+            set: 7,
+            ..Stock::default()
+        },
     );
     let mut out = Vec::new();
     let unknown = intake.hand_out(1, &index, &mut out);
@@ -108,7 +106,7 @@ fn a_list_is_read_line_by_line() {
         intake.settle(slot, Outcome::Delivered);
     }
     assert!(intake.is_empty());
-    let (set, summary) = intake.take_finished().next().expect("it has ended");
+    let (Stock { set, .. }, summary) = intake.take_finished().expect("it has ended");
     assert_eq!(
         (set, summary.tally.accepted, summary.tally.delivered),
         (7, 5, 5)
@@ -124,11 +122,17 @@ fn an_order_for_nobody_ends_at_once() {
         Audience::Load(Load::new(Vec::new().into(), Wanted::All, None, 9)),
     ] {
         intake
-            .accept(0, order(audience, Priority::Medium), 0)
+            .accept(0, order(audience, Priority::Medium), Stock::default())
             .expect("room");
     }
     assert!(turns(&mut intake, &index).is_empty());
-    assert_eq!((intake.take_finished().count(), intake.len()), (3, 0));
+    assert_eq!(
+        (
+            std::iter::from_fn(|| intake.take_finished()).count(),
+            intake.len()
+        ),
+        (3, 0)
+    );
     assert_eq!(intake.next_due_ns(1), None);
 }
 
@@ -136,7 +140,11 @@ fn an_order_for_nobody_ends_at_once() {
 fn everybody_is_handed_out_once() {
     let (index, mut intake) = (people(1000), Intake::new());
     intake
-        .accept(0, order(Audience::Everybody, Priority::Medium), 0)
+        .accept(
+            0,
+            order(Audience::Everybody, Priority::Medium),
+            Stock::default(),
+        )
         .expect("room");
     let mut seen = std::collections::HashSet::new();
     let mut out = Vec::new();
@@ -156,7 +164,11 @@ fn a_load_is_due_by_its_schedule_and_ends_when_it_is_stopped() {
     let identities: Vec<_> = index.keys().collect();
     let load = Load::new(identities.into(), Wanted::OneInTurn, Some(1e6), u64::MAX);
     intake
-        .accept(5_000, order(Audience::Load(load), Priority::Medium), 0)
+        .accept(
+            5_000,
+            order(Audience::Load(load), Priority::Medium),
+            Stock::default(),
+        )
         .expect("room");
     let mut out = Vec::new();
     intake.hand_out(17_500, &index, &mut out);
@@ -184,8 +196,8 @@ fn each_overdue_order_is_taken_once() {
         deadline_ns: Some(ns),
         ..order(list(0..1), Priority::Medium)
     };
-    let late = intake.accept(0, timed(50), 0).expect("room");
-    let soon = intake.accept(0, timed(20), 0).expect("room");
+    let late = intake.accept(0, timed(50), Stock::default()).expect("room");
+    let soon = intake.accept(0, timed(20), Stock::default()).expect("room");
     assert_eq!(intake.next_deadline_ns(), Some(20));
     assert!(!intake.has_overdue(19) && intake.has_overdue(20));
     assert_eq!(
@@ -203,7 +215,7 @@ fn each_overdue_order_is_taken_once() {
     );
     // The slot of an ended order is used again, without its deadline.
     intake
-        .accept(0, order(list(0..1), Priority::Medium), 0)
+        .accept(0, order(list(0..1), Priority::Medium), Stock::default())
         .expect("room");
     assert!(!intake.has_overdue(u64::MAX - 1));
 }

@@ -6,6 +6,7 @@
 //! backlog is full; nothing more is selected until there is room for it or its next hop is shed.
 
 use super::{Shard, TARGETS_PER_TURN_MAX};
+use crate::kept::NO_DEVICE;
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::{Admission, Waiting};
 use crate::pending::Fingerprint;
@@ -69,6 +70,7 @@ impl Shard {
     #[inline]
     pub(super) fn fingerprint(&self, target: &Target) -> Fingerprint {
         match self.kept.of(target) {
+            None if target.is_to_aor() => self.pending.fingerprint(target.identity(), &NO_DEVICE),
             None => self
                 .pending
                 .fingerprint(target.identity(), target.device.packed_id()),

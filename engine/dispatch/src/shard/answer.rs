@@ -7,11 +7,11 @@ use crate::next_hop::Waiting;
 use crate::transaction::State;
 use sirocco_index::NEXT_HOP_DIRECT;
 use sirocco_wire::sip::message::{Message, Method};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 impl Shard {
     /// Reads a train received from `peer`: datagrams of `segment` octets each, the last may be shorter.
-    pub fn answer(&mut self, now: u64, peer: IpAddr, octets: &[u8], segment: usize) {
+    pub fn answer(&mut self, now: u64, peer: SocketAddr, octets: &[u8], segment: usize) {
         self.peer = peer;
         for datagram in octets.chunks(segment.max(1)) {
             self.answer_one(now, datagram);
@@ -35,9 +35,11 @@ impl Shard {
             return;
         };
         let Some(status) = message.status_code() else {
-            self.ledger.stray.requests += 1;
-            return;
+            return self.serve(now, &message);
         };
+        if self.answer_session(now, &message) {
+            return;
+        }
         let Some(handle) = self.match_message(&message) else {
             return;
         };
@@ -115,6 +117,10 @@ impl Shard {
             _ => Outcome::Failed(Cause::Status(status)),
         };
         let ended = self.close(now, handle, outcome, true);
+        if matches!(outcome, Outcome::Delivered | Outcome::Stored) {
+            let expiry_s = self.reception.token_key.expiry_s(ended.target.due_ns);
+            self.reception.pushes.owe(expiry_s);
+        }
         if let Some(seconds) = retry_after
             && self.shun(
                 now,
@@ -139,7 +145,7 @@ impl Shard {
     fn shun(&mut self, now: u64, waiting: Waiting, seconds: u32) -> bool {
         let hop = waiting.target.device.next_hop;
         let address = self.index.next_hops().get(usize::from(hop));
-        if hop == NEXT_HOP_DIRECT || address.is_none_or(|address| address.ip() != self.peer) {
+        if hop == NEXT_HOP_DIRECT || address.is_none_or(|address| address.ip() != self.peer.ip()) {
             return false;
         }
         self.next_hops.close(hop, now, seconds);

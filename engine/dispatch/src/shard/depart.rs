@@ -2,19 +2,22 @@
 
 use super::Shard;
 use crate::branch::{BranchKey, Handle};
+use crate::intake::Intake;
 use crate::kept::{Kept, KeptTexts};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
 use crate::templates::{Compiled, packed};
-use crate::token::TokenKey;
+use crate::token::{Holder, TokenKey};
 use crate::train::Outbox;
 use crate::transaction::{T1_NS, Target};
 use sirocco_index::{DEVICE_TEXT_MAX, Index, NEXT_HOP_DIRECT};
 use sirocco_wire::sip::template::Slots;
 
 impl Shard {
-    /// Closes the trains that are due and sends every closed one, as long as there are slabs.
+    /// Sends the replies of sessions, closes the trains that are due and sends every closed one, as long
+    /// as there are slabs.
     pub fn depart<O: Outbox>(&mut self, now: u64, outbox: &mut O) {
+        self.replies.depart(&mut self.trains, outbox);
         self.trains.close_due(now, &mut self.next_hops, self.busy);
         while let Some(train) = self.trains.front() {
             let (next_hop, template) = (train.next_hop, train.template);
@@ -90,7 +93,8 @@ impl Shard {
             index: &self.index,
             kept: &self.kept,
             branch_key: &self.branch_key,
-            token_key: &self.token_key,
+            token_key: &self.reception.token_key,
+            intake: &self.intake,
         };
         let length = rendering.compiled.template.len();
         if self.trains.fill(number, rendering.compiled.serial) {
@@ -166,6 +170,7 @@ struct Rendering<'a> {
     kept: &'a KeptTexts,
     branch_key: &'a BranchKey,
     token_key: &'a TokenKey,
+    intake: &'a Intake,
 }
 
 impl Rendering<'_> {
@@ -179,15 +184,24 @@ impl Rendering<'_> {
         let aor = self.index.unpack(target.identity(), &mut digits);
         let mut urn = [0; DEVICE_TEXT_MAX];
         let length = packed(&target.device).write_urn(&mut urn);
+        let device = (target.device.kind(), target.device.packed_id());
+        let holder = Holder::Packed(target.identity(), self.compiled.is_bound.then_some(device));
         let slots = Slots {
             aor_prefix: aor.prefix,
             aor_user: aor.user,
             aor_suffix: aor.suffix,
             device: &urn[..length],
             branch: self.branch_key.name(handle),
-            token: self.token_key.token(target),
+            token: self.token(target, holder),
         };
         self.compiled.template.patch(segment, &slots)
+    }
+
+    #[inline]
+    fn token(&self, target: &Target, holder: Holder<'_>) -> [u8; 32] {
+        let content = self.intake.at(target.order).stock.content;
+        let is_bound = self.compiled.is_bound;
+        (self.token_key).token(target.due_ns, content, holder, is_bound)
     }
 
     /// The same for a target that carries its texts with it.
@@ -205,7 +219,7 @@ impl Rendering<'_> {
             aor_suffix: b"",
             device: kept.device(),
             branch: self.branch_key.name(handle),
-            token: self.token_key.token_of_text(target, kept.octets()),
+            token: self.token(target, Holder::Text(kept.octets())),
         };
         self.compiled.template.patch(segment, &slots)
     }

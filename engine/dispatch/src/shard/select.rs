@@ -1,13 +1,13 @@
 //! Orders to targets: look identities up in batches, choose devices, hand each on to be admitted.
 
 use super::{Shard, TARGETS_PER_TURN_MAX};
-use crate::intake::Candidate;
-use crate::kept::needs_keeping;
+use crate::intake::{Candidate, Stock};
+use crate::kept::{Place, needs_keeping};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
 use crate::templates::{aor_len, device_len};
-use crate::transaction::Target;
-use sirocco_index::{Device, Identity, Run};
+use crate::transaction::{TO_AOR, Target};
+use sirocco_index::{Device, Run};
 
 /// SIRs selected and answered in one turn from which a shard counts as busy: one full train.
 const BUSY_TURN_SIRS: u64 = 64;
@@ -106,18 +106,29 @@ impl Shard {
                 Cause::UnknownIdentity
             };
             self.settle(candidate.order, Outcome::Failed(cause));
+            return 0;
         }
+        // The network forks a SIR to an identity: whatever devices are wanted, one goes out.
+        let mode = self.intake.at(candidate.order).mode;
         let mut selected = 0;
         while let Some(number) = wanted {
             // The rest of the devices is a unit before this one may end: it keeps the order active.
-            wanted = self.next_wanted(candidate, run, number + 1);
+            wanted = self
+                .next_wanted(candidate, run, number + 1)
+                .filter(|_| !mode.is_one_for_all());
             if wanted.is_some() {
                 self.ledger.accepted += 1;
                 self.intake.add_units(candidate.order, 1);
             }
             selected += 1;
             let device = self.index.devices(run)[number as usize];
-            match self.target(candidate, device) {
+            let is_sole = self.index.devices(run).len() == 1;
+            let (order, identity) = (candidate.order, candidate.identity);
+            if device.connected() && self.push_directly(now, order, identity, &device) {
+                self.settle(order, Outcome::Delivered);
+                continue;
+            }
+            match self.target(candidate, device, is_sole) {
                 Err(cause) => self.settle(candidate.order, Outcome::Failed(cause)),
                 Ok(target) if self.may_select() => self.admit(now, Waiting { target, retries: 0 }),
                 Ok(target) => self.resumed.push_back(Waiting { target, retries: 0 }),
@@ -153,18 +164,39 @@ impl Shard {
 
     /// The target of one device of a candidate; the cause why there can be none otherwise.
     #[inline]
-    fn target(&mut self, candidate: &Candidate, device: Device) -> Result<Target, Cause> {
-        let set = self.intake.at(candidate.order).set;
+    fn target(
+        &mut self,
+        candidate: &Candidate,
+        device: Device,
+        is_sole: bool,
+    ) -> Result<Target, Cause> {
+        let order = self.intake.at(candidate.order);
+        let Stock {
+            set,
+            set_sole,
+            place,
+            ..
+        } = order.stock;
+        // Claim 4: an identity that binds the wanted device alone names it.
+        let (set, place) = match set_sole.filter(|_| is_sole) {
+            Some(sole) => (sole, Place::Nowhere),
+            None => (set, place),
+        };
+        let to_aor = if place == Place::RequestUri {
+            0
+        } else {
+            TO_AOR
+        };
         let mut target = Target {
             key: candidate.identity.key,
             due_ns: candidate.due_ns,
             device,
-            shape: candidate.identity.shape,
+            shape: candidate.identity.shape | to_aor,
             order: candidate.order,
             template: 0,
         };
         if needs_keeping(candidate.identity, &device) {
-            return self.target_with_texts(set, target);
+            return self.target_with_texts((set, place), target);
         }
         let mut digits = [0; 16];
         let text = self.index.unpack(candidate.identity, &mut digits);
@@ -181,11 +213,16 @@ impl Shard {
 
     /// The same for a target that has to carry its texts with it.
     #[cold]
-    fn target_with_texts(&mut self, set: u16, mut target: Target) -> Result<Target, Cause> {
+    fn target_with_texts(
+        &mut self,
+        (set, place): (u16, Place),
+        mut target: Target,
+    ) -> Result<Target, Cause> {
         let source = (&self.index, &self.pending);
-        let identity = target.identity();
-        let Identity { key, shape } = self.kept.keep(source, identity, &target.device)?;
-        (target.key, target.shape) = (key, shape);
+        let kept = self
+            .kept
+            .keep(source, target.identity(), (&target.device, place))?;
+        (target.key, target.shape) = (kept.key, kept.shape | target.shape & TO_AOR);
         let lengths = self
             .kept
             .of(&target)

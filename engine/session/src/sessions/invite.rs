@@ -188,7 +188,7 @@ impl Sessions {
         (fingerprint, texts): (u64, TextRef),
         grant: Grant,
     ) {
-        let content = turn.host.content(grant.content);
+        let content = turn.host.content(grant.owner, grant.content);
         let Some(content) = content else {
             let refusal = Refusal::ContentGone;
             self.arena.free(texts);

@@ -148,7 +148,7 @@ impl Sessions {
         (handle, number): (Handle, u32),
     ) -> Option<bool> {
         let slot = self.table.at(handle.slot);
-        let Some(content) = turn.host.content(slot.content) else {
+        let Some(content) = turn.host.content(slot.owner, slot.content) else {
             self.fail(turn, handle, Cause::ContentGone);
             self.hang_up(turn, handle, Cause::ContentGone);
             return Some(false);

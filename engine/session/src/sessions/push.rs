@@ -7,7 +7,7 @@ use super::{Sessions, T1_NS, T2_NS, TRANSACTION_NS, Turn, send};
 use crate::asked::{address_uri, uri_address, uri_param};
 use crate::config::End;
 use crate::dialog::Texts;
-use crate::host::{Cause, Content, Host, Outbox, Path, SessionEvent, SessionHandle};
+use crate::host::{Cause, Content, Grant, Host, Outbox, Path, SessionEvent, SessionHandle};
 use crate::render::Request;
 use crate::slot::{State, mark};
 use crate::wheel::{Handle, TICK_NS};
@@ -198,7 +198,10 @@ impl Sessions {
     ) {
         let is_content = self.table.at(handle.slot).state() == State::Pushing;
         let content = if is_content {
-            turn.host.content(self.table.at(handle.slot).content)
+            {
+                let slot = self.table.at(handle.slot);
+                turn.host.content(slot.owner, slot.content)
+            }
         } else {
             Some(Content {
                 content_type: "",
@@ -259,17 +262,17 @@ impl Sessions {
         self.arm(turn.now, handle, turn.now + wait);
     }
 
-    /// Pushes another content into an open session; `false`: the session is over, busy or about to end, or the
+    /// Pushes another content into an open session, whose owner is named anew; `false`: the session is over, busy or about to end, or the
     /// content is not one that it can carry.
     pub fn push(
         &mut self,
         now: u64,
         session: SessionHandle,
-        content: u16,
+        grant: Grant,
         host: &mut impl Host,
         out: &mut impl Outbox,
     ) -> bool {
-        let length = host.content(content).map(|content| content.octets.len());
+        let length = host.content(grant.owner, grant.content).map(|content| content.octets.len());
         let bytes_max = self.config.message_bytes_max;
         let Some(slot) = self.table.find(session) else {
             return false;
@@ -278,7 +281,7 @@ impl Sessions {
         if slot.state() != State::Open || slot.has(mark::DRAIN) || !fits {
             return false;
         }
-        slot.content = content;
+        (slot.owner, slot.content) = (grant.owner, grant.content);
         slot.marks &= !mark::SETTLED;
         let path = slot.path(|| std::net::SocketAddr::from(([0; 4], 0)));
         let turn = &mut Turn {

@@ -107,7 +107,7 @@ impl Host for Ledger {
         })
     }
 
-    fn content(&self, _: u16) -> Option<Content<'_>> {
+    fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {
         Some(Content {
             content_type: "text/plain",
             octets: &self.content,

@@ -1,0 +1,515 @@
+//! The reception: judges who comes with a token, and books what becomes of them.
+//!
+//! It is the [`Host`] of the sessions: tokens are checked and used up here, contents found, what devices
+//! return goes into the index, and the books of pushes are kept. A session knows its owner as two words
+//! that only this module reads. No dialog and no datagram is known here.
+
+use crate::contents::{Contents, Push};
+use crate::kept::KeptTexts;
+use crate::pushes::{Pushes, Standing};
+use crate::returned::{Returned, ReturnedCounts};
+use crate::templates::packed;
+use crate::token::{Claim, Holder, TICK_NS, TICKS_PER_S, Tick, TokenKey};
+use crate::used::Used;
+use hdrhistogram::Histogram;
+use siphasher::sip::SipHasher13;
+use sirocco_index::{Change, Device, DeviceId, DeviceKind, Identity, Index};
+use sirocco_session as session;
+use sirocco_session::{Cause, Grant, Host, Invitation, Refusal, SessionEvent, SessionHandle};
+use sirocco_wire::identity::{PackedDevice, parameter_len, write_parameter};
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::net::SocketAddr;
+
+/// Longest time to a session that is told apart, in microseconds: the longest life of a token.
+const TIME_TO_SESSION_US_MAX: u64 = 3_600_000_000;
+/// Octets of the texts that a token may be bound to: an AOR and a device identity, escaped.
+const TEXTS_MAX: usize = 1024;
+
+/// What the host of the sessions keeps of its own.
+pub struct Reception {
+    /// What orders push.
+    pub contents: Contents,
+    /// The books.
+    pub pushes: Pushes,
+    /// Makes and checks tokens.
+    pub token_key: TokenKey,
+    /// From the due time of a SIR to the INVITE of its first wanted device, in microseconds.
+    pub time_to_session_us: Histogram<u64>,
+    /// What devices returned.
+    pub returned: ReturnedCounts,
+    used: Used,
+    hasher: SipHasher13,
+    /// Open sessions by device, where sessions outlive their push.
+    connections: HashMap<u64, SessionHandle>,
+    keeps_connections: bool,
+}
+
+/// The reception at work, for the length of one call.
+pub struct Desk<'a> {
+    /// Who has which devices.
+    pub index: &'a mut Index,
+    /// What is kept.
+    pub reception: &'a mut Reception,
+    /// The operator's way to hide IMEIs.
+    pub kept: &'a KeptTexts,
+}
+
+/// Who owns a session, in the two words that the sessions keep for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    identity: Identity,
+    standing: Standing,
+    /// Second in which the token expires, modulo 4096.
+    expiry_s: u64,
+    /// High 8 bits of the number of its content, whose low ones the session knows.
+    content_high: u8,
+    /// Low 22 bits of the device's number.
+    device: u64,
+}
+
+const SHAPE_BITS: u32 = 20;
+const EXPIRY_BITS: u32 = 12;
+const CONTENT_HIGH_BITS: u32 = 8;
+const DEVICE_BITS: u32 = 22;
+const _: () = assert!(SHAPE_BITS + 2 + EXPIRY_BITS + CONTENT_HIGH_BITS + DEVICE_BITS == 64);
+
+impl Owner {
+    fn words(self) -> [u64; 2] {
+        let standing = u64::from(self.standing.is_first) | u64::from(self.standing.is_wanted) << 1;
+        let low = u64::from(self.identity.shape) | standing << SHAPE_BITS;
+        let expiry = self.expiry_s & ((1 << EXPIRY_BITS) - 1);
+        let content = u64::from(self.content_high) << EXPIRY_BITS;
+        let device = self.device & ((1 << DEVICE_BITS) - 1);
+        let high = expiry | content | device << (EXPIRY_BITS + CONTENT_HIGH_BITS);
+        [self.identity.key, low | high << (SHAPE_BITS + 2)]
+    }
+
+    /// What the sessions are told of it and of its content.
+    fn grant(self, content: u32) -> Grant {
+        Grant {
+            content: content as u16,
+            owner: self.words(),
+        }
+    }
+
+    fn read(words: [u64; 2]) -> Self {
+        let low = words[1];
+        let standing = low >> SHAPE_BITS;
+        let high = low >> (SHAPE_BITS + 2);
+        Self {
+            identity: Identity {
+                key: words[0],
+                shape: (low & ((1 << SHAPE_BITS) - 1)) as u32,
+            },
+            standing: Standing {
+                is_first: standing & 1 != 0,
+                is_wanted: standing & 2 != 0,
+            },
+            expiry_s: high & ((1 << EXPIRY_BITS) - 1),
+            content_high: (high >> EXPIRY_BITS) as u8,
+            device: high >> (EXPIRY_BITS + CONTENT_HIGH_BITS),
+        }
+    }
+}
+
+/// A token that holds, and whom it holds for.
+struct Checked {
+    claim: Claim,
+    identity: Identity,
+    /// The number of the device that showed it.
+    device: u64,
+}
+
+impl Reception {
+    /// Builds a reception that remembers `tokens_remembered` used tokens in each of two generations.
+    #[must_use]
+    pub fn new(token_key: TokenKey, now: u64, key: [u64; 2], tokens_remembered: usize) -> Self {
+        let tick = token_key.tick(now);
+        Self {
+            contents: Contents::default(),
+            pushes: Pushes::new(tick.0 / TICKS_PER_S),
+            used: Used::new(tokens_remembered, token_key.lifetime(), tick),
+            token_key,
+            time_to_session_us: Histogram::new_with_bounds(1, TIME_TO_SESSION_US_MAX, 2)
+                .expect("fixed bounds"),
+            returned: ReturnedCounts::default(),
+            hasher: SipHasher13::new_with_keys(key[0], key[1]),
+            connections: HashMap::new(),
+            keeps_connections: false,
+        }
+    }
+
+    /// Whether sessions outlive their push, so that later pushes may find them.
+    pub fn keep_connections(&mut self, keeps: bool) {
+        self.keeps_connections = keeps;
+    }
+
+    /// Forgets what nobody can ask for any more.
+    pub fn sweep(&mut self, now: u64) {
+        let tick = self.token_key.tick(now);
+        self.contents.sweep(tick);
+        self.pushes.sweep(tick.0 / TICKS_PER_S);
+    }
+
+    /// The open session of a device, if it has one, and what grants it one more content.
+    #[must_use]
+    pub fn connection(
+        &self,
+        identity: Identity,
+        (device, text): (&Device, &[u8]),
+        content: u32,
+    ) -> Option<(SessionHandle, Grant)> {
+        let number = self.number(device, text);
+        let session = self.connections.get(&self.place(identity, number))?;
+        let owner = Owner {
+            identity,
+            standing: Standing {
+                is_first: true,
+                is_wanted: true,
+            },
+            expiry_s: 0,
+            content_high: (content >> 16) as u8,
+            device: number,
+        };
+        Some((*session, owner.grant(content)))
+    }
+
+    /// Bytes of what grows with sessions.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let entry = size_of::<(u64, SessionHandle)>() + 1;
+        self.used.memory_bytes() + self.connections.capacity() * entry * 8 / 7
+    }
+
+    /// A number that stands for a device of the index, whatever form it shows.
+    fn number(&self, device: &Device, text: &[u8]) -> u64 {
+        if device.has_text_id() {
+            self.number_of_text(text)
+        } else {
+            self.number_of(&packed(device))
+        }
+    }
+
+    /// A GRUU and the UUID in its `gr` parameter are one device.
+    fn number_of(&self, device: &PackedDevice) -> u64 {
+        let mut hasher = self.hasher;
+        hasher.write_u8(device.kind.max(DeviceKind::Uuid as u8));
+        hasher.write(&device.bytes);
+        hasher.finish()
+    }
+
+    fn number_of_text(&self, text: &[u8]) -> u64 {
+        let mut hasher = self.hasher;
+        hasher.write(text);
+        hasher.finish()
+    }
+
+    /// Where a device of an identity stands among the connections.
+    fn place(&self, identity: Identity, device: u64) -> u64 {
+        let mut hasher = self.hasher;
+        hasher.write_u64(identity.key);
+        hasher.write_u32(identity.shape);
+        hasher.write_u64(device & ((1 << DEVICE_BITS) - 1));
+        hasher.finish()
+    }
+}
+
+impl Desk<'_> {
+    /// Checks a token against who shows it; it is not used up.
+    fn check(&self, now: Tick, invitation: &Invitation<'_>) -> Result<Checked, Refusal> {
+        if invitation.token.is_empty() {
+            return Err(Refusal::TokenMissing);
+        }
+        let claim = Claim::read(invitation.token).ok_or(Refusal::TokenForged)?;
+        let user = aor(invitation.user);
+        let identity = self.index.pack(user).ok_or(Refusal::TokenForged)?;
+        let shown = PackedDevice::pack(invitation.device);
+        let key = &self.reception.token_key;
+        let holds = match (claim.is_text(), claim.is_bound(), &shown) {
+            (true, is_bound, _) => self.holds_texts(&claim, identity, invitation.device, is_bound),
+            (false, false, _) => key.verify(&claim, Holder::Packed(identity, None)),
+            (false, true, None) => false,
+            (false, true, Some(shown)) => {
+                let kind = kind_of(shown.kind);
+                key.verify(&claim, Holder::Packed(identity, Some((kind, &shown.bytes))))
+            }
+        };
+        if !holds {
+            return Err(Refusal::TokenForged);
+        }
+        if claim.left(now) <= 0 || key.issued(&claim, now) < self.reception.used.not_before() {
+            return Err(Refusal::TokenExpired);
+        }
+        let device = match &shown {
+            Some(shown) => self.reception.number_of(shown),
+            None => self.reception.number_of_text(invitation.device),
+        };
+        Ok(Checked {
+            claim,
+            identity,
+            device,
+        })
+    }
+
+    /// Whether a claim holds for texts: the octets that made the Request-URI of its SIR.
+    #[cold]
+    fn holds_texts(
+        &self,
+        claim: &Claim,
+        identity: Identity,
+        device: &[u8],
+        is_bound: bool,
+    ) -> bool {
+        let mut digits = [0; 16];
+        let aor = self.index.unpack(identity, &mut digits);
+        let mut octets = Vec::with_capacity(TEXTS_MAX);
+        for part in [aor.prefix, aor.user, aor.suffix] {
+            octets.extend_from_slice(part);
+        }
+        if is_bound {
+            let start = octets.len();
+            octets.resize(start + parameter_len(device), 0);
+            write_parameter(device, &mut octets[start..]);
+        }
+        let key = &self.reception.token_key;
+        key.verify(claim, Holder::Text(&octets)) || key.verify(claim, Holder::Text(device))
+    }
+
+    /// The place of a device in its identity's run, by the low bits of its number.
+    fn find(&self, identity: Identity, device: u64) -> Option<(usize, Device)> {
+        let mask = (1 << DEVICE_BITS) - 1;
+        let same = |number: u64| number & mask == device & mask;
+        let devices = self.index.devices(self.index.lookup(identity));
+        let place = devices.iter().position(|held| {
+            let text = self.index.device_id_text(held);
+            let hidden = || self.kept.obfuscated(held, text);
+            let is_imei = held.kind() == DeviceKind::Imei;
+            same(self.reception.number(held, text))
+                || is_imei && hidden().is_some_and(|hidden| same(self.reception.number_of(&hidden)))
+        });
+        place.map(|place| (place, devices[place]))
+    }
+
+    /// Uses a token up; `Err` if this device has used it before. Tells which session of its SIR it opens.
+    fn use_up(&mut self, now: Tick, checked: &Checked) -> Result<Standing, Refusal> {
+        let (claim, used) = (&checked.claim, &mut self.reception.used);
+        let token = claim.fingerprint();
+        if claim.is_bound() {
+            let is_first = used.insert(token, now);
+            let standing = Standing {
+                is_first,
+                is_wanted: true,
+            };
+            return is_first.then_some(standing).ok_or(Refusal::TokenUsed);
+        }
+        // Any device of the user may come, each of them once; one that the index lacks is a stranger.
+        let Some((_, device)) = self.find(checked.identity, checked.device) else {
+            return Err(Refusal::TokenForged);
+        };
+        let used = &mut self.reception.used;
+        if !used.insert(token ^ checked.device | 1, now) {
+            return Err(Refusal::TokenUsed);
+        }
+        let is_first = used.insert(token & !1, now);
+        let content = self.reception.contents.at(claim.content());
+        let text = self.index.device_id_text(&device);
+        let hidden = || self.kept.obfuscated(&device, text);
+        let is_wanted = content.is_none_or(|content| {
+            content.selector.wants_all || content.selector.wants(&device, text, hidden)
+        });
+        Ok(Standing {
+            is_first,
+            is_wanted,
+        })
+    }
+
+    /// Marks a device as connected or not, and remembers its session while it is.
+    fn connect(&mut self, owner: &Owner, session: Option<SessionHandle>) {
+        if !self.reception.keeps_connections {
+            return;
+        }
+        let place = self.reception.place(owner.identity, owner.device);
+        match session {
+            Some(session) => self.reception.connections.insert(place, session),
+            None => self.reception.connections.remove(&place),
+        };
+        self.change(
+            owner,
+            &Change {
+                connected: Some(session.is_some()),
+                ..Change::default()
+            },
+        );
+    }
+
+    /// Changes some fields of an owner's device; `false` if the index no longer has it.
+    fn change(&mut self, owner: &Owner, change: &Change) -> bool {
+        let Some((_, device)) = self.find(owner.identity, owner.device) else {
+            return false;
+        };
+        let text = self.index.device_id_text(&device).to_vec();
+        let id = if device.has_text_id() {
+            DeviceId::Text {
+                kind: device.kind(),
+                text: &text,
+            }
+        } else {
+            DeviceId::Packed {
+                kind: device.kind(),
+                bytes: *device.packed_id(),
+            }
+        };
+        let changed = self.index.update(owner.identity, &id, change);
+        changed.unwrap_or(false)
+    }
+
+    fn take_returned(&mut self, owner: &Owner, parameters: &[u8]) {
+        let returned = Returned::read(parameters);
+        self.reception.returned.count(&returned);
+        if returned.refusal.is_some() {
+            self.reception.pushes.refuse();
+        }
+        let change = returned.change();
+        if let Some(change) = change
+            && !self.change(owner, &change)
+        {
+            self.reception.returned.unknown_devices += 1;
+        }
+    }
+}
+
+impl Host for Desk<'_> {
+    fn admit(&mut self, now: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal> {
+        let tick = self.reception.token_key.tick(now);
+        let checked = self.check(tick, invitation)?;
+        let claim = &checked.claim;
+        let issued = self.reception.token_key.issued(claim, tick);
+        let content = self.reception.contents.of_token(claim.content(), issued);
+        content.ok_or(Refusal::ContentGone)?;
+        let standing = self.use_up(tick, &checked)?;
+        if standing.is_first && standing.is_wanted {
+            let waited_us = tick.0.saturating_sub(issued.0) * (TICK_NS / 1_000);
+            let times = &mut self.reception.time_to_session_us;
+            times.saturating_record(waited_us.max(1));
+        }
+        let expiry = tick.0.wrapping_add_signed(claim.left(tick));
+        let owner = Owner {
+            identity: checked.identity,
+            standing,
+            expiry_s: expiry / TICKS_PER_S,
+            content_high: (claim.content() >> 16) as u8,
+            device: checked.device,
+        };
+        Ok(owner.grant(claim.content()))
+    }
+
+    fn content(&self, owner: [u64; 2], number: u16) -> Option<session::Content<'_>> {
+        let high = Owner::read(owner).content_high;
+        let number = u32::from(high) << 16 | u32::from(number);
+        let content = &self.reception.contents.at(number)?.pushed;
+        if content.content_type.is_empty() {
+            return None;
+        }
+        Some(session::Content {
+            content_type: &content.content_type,
+            octets: &content.octets,
+            prefer: match content.push {
+                Push::Auto => session::Push::Auto,
+                Push::Message => session::Push::Message,
+                Push::Msrp => session::Push::Msrp,
+            },
+        })
+    }
+
+    fn returned(
+        &mut self,
+        now: u64,
+        invitation: &Invitation<'_>,
+        parameters: &[u8],
+    ) -> Result<(), Refusal> {
+        let tick = self.reception.token_key.tick(now);
+        let owner = self.check(tick, invitation)?.owner();
+        self.take_returned(&owner, parameters);
+        Ok(())
+    }
+
+    fn register(
+        &mut self,
+        now: u64,
+        invitation: &Invitation<'_>,
+        contact: &[u8],
+        expires_s: u32,
+    ) -> Result<(), Refusal> {
+        let tick = self.reception.token_key.tick(now);
+        let owner = self.check(tick, invitation)?.owner();
+        let now_s = u32::try_from(tick.0 / TICKS_PER_S).unwrap_or(u32::MAX - 1);
+        self.reception.returned.registered += 1;
+        let change = Change {
+            contact: address(contact).map(Some),
+            expires_s: Some(now_s.saturating_add(expires_s).min(u32::MAX - 1)),
+            ..Change::default()
+        };
+        self.change(&owner, &change);
+        Ok(())
+    }
+
+    fn received(&mut self, _now: u64, owner: [u64; 2], content_type: &[u8], body: &[u8]) {
+        if content_type
+            .to_ascii_lowercase()
+            .starts_with(b"text/parameters")
+        {
+            self.take_returned(&Owner::read(owner), body);
+        }
+    }
+
+    fn note(&mut self, _now: u64, owner: [u64; 2], _content: u16, event: SessionEvent) {
+        let owner = Owner::read(owner);
+        let books = &mut self.reception.pushes;
+        match event {
+            SessionEvent::Established { session } => {
+                books.build(owner.expiry_s, owner.standing);
+                self.connect(&owner, Some(session));
+            }
+            SessionEvent::Delivered => books.deliver(owner.standing),
+            // An order may have nothing to push: its session is all it wanted.
+            SessionEvent::Failed(Cause::ContentGone) => {}
+            SessionEvent::Failed(_) => books.fail(),
+            SessionEvent::Ended(_) => self.connect(&owner, None),
+        }
+    }
+}
+
+impl Checked {
+    fn owner(&self) -> Owner {
+        Owner {
+            identity: self.identity,
+            standing: Standing {
+                is_first: false,
+                is_wanted: true,
+            },
+            expiry_s: 0,
+            content_high: 0,
+            device: self.device,
+        }
+    }
+}
+
+/// The AOR of a From URI: without its parameters and headers.
+fn aor(user: &[u8]) -> &[u8] {
+    let end = memchr::memchr2(b';', b'?', user).unwrap_or(user.len());
+    &user[..end]
+}
+
+fn kind_of(kind: u8) -> DeviceKind {
+    (DeviceKind::ALL.get(usize::from(kind)).copied()).unwrap_or(DeviceKind::Urn)
+}
+
+/// The address that a contact URI names by number; names are not resolved.
+fn address(contact: &[u8]) -> Option<SocketAddr> {
+    let uri = sirocco_wire::sip::uri::SipUri::parse(contact)?;
+    let host = std::str::from_utf8(uri.host).ok()?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let ip = host.parse().ok()?;
+    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+}

@@ -1,0 +1,140 @@
+//! Stream writes: what sessions say over TCP, until the port has taken it.
+//!
+//! The port is being read while sessions write, so their octets wait here until the end of that call.
+//! What a connection has no room for is held back for it, and it counts as full until it drains: a slow
+//! reader holds up itself alone. It knows no socket; the outlet empties it.
+
+use sirocco_session::StreamId;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Octets that may wait here within one turn, all connections together.
+const STAGED_BYTES_MAX: usize = 8 << 20;
+
+/// One thing to do with a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Write {
+    Octets(Range<usize>),
+    Close,
+}
+
+/// All writes that the port has not taken.
+#[derive(Default)]
+pub struct StreamWrites {
+    octets: Vec<u8>,
+    writes: Vec<(StreamId, Write)>,
+    held: HashMap<StreamId, Vec<u8>>,
+}
+
+impl StreamWrites {
+    /// Queues octets for a connection, all or none; `false` if it is full.
+    pub fn write(&mut self, stream: StreamId, octets: &[u8]) -> bool {
+        let is_full = self.octets.len() + octets.len() > STAGED_BYTES_MAX;
+        if is_full || self.held.contains_key(&stream) {
+            return false;
+        }
+        let start = self.octets.len();
+        self.octets.extend_from_slice(octets);
+        let end = self.octets.len();
+        match self.writes.last_mut() {
+            Some((last, Write::Octets(range))) if *last == stream => range.end = end,
+            _ => self.writes.push((stream, Write::Octets(start..end))),
+        }
+        true
+    }
+
+    /// Closes a connection once what was queued for it has gone to the port.
+    pub fn close(&mut self, stream: StreamId) {
+        self.held.remove(&stream);
+        self.writes.push((stream, Write::Close));
+    }
+
+    /// Whether there is nothing to hand over.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Hands everything over: `send` says whether the connection had room, `close` closes one.
+    pub fn hand_over(
+        &mut self,
+        mut send: impl FnMut(StreamId, &[u8]) -> bool,
+        mut close: impl FnMut(StreamId),
+    ) {
+        for (stream, write) in self.writes.drain(..) {
+            match write {
+                Write::Close => close(stream),
+                Write::Octets(range) => {
+                    let octets = &self.octets[range];
+                    if let Some(held) = self.held.get_mut(&stream) {
+                        held.extend_from_slice(octets);
+                    } else if !send(stream, octets) {
+                        self.held.insert(stream, octets.to_vec());
+                    }
+                }
+            }
+        }
+        self.octets.clear();
+    }
+
+    /// A connection has drained: what was held back for it goes first. `true` if nothing is held any more.
+    pub fn drained(&mut self, stream: StreamId, send: impl FnOnce(&[u8]) -> bool) -> bool {
+        let Some(held) = self.held.remove(&stream) else {
+            return true;
+        };
+        let is_sent = send(&held);
+        if !is_sent {
+            self.held.insert(stream, held);
+        }
+        is_sent
+    }
+
+    /// A connection is gone, and what was held back for it.
+    pub fn forget(&mut self, stream: StreamId) {
+        self.held.remove(&stream);
+        self.writes.retain(|(known, _)| *known != stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: StreamId = StreamId(1);
+    const B: StreamId = StreamId(2);
+
+    #[test]
+    fn octets_go_in_order_and_a_full_connection_holds_up_itself_alone() {
+        let mut writes = StreamWrites::default();
+        assert!(writes.write(A, b"one ") && writes.write(A, b"two") && writes.write(B, b"b"));
+        let mut sent = Vec::new();
+        writes.hand_over(
+            |stream, octets| {
+                sent.push((stream, octets.to_vec()));
+                stream == B
+            },
+            |_| panic!("nothing is closed"),
+        );
+        assert_eq!(sent, [(A, b"one two".to_vec()), (B, b"b".to_vec())]);
+        assert!(!writes.write(A, b"three"), "full until it drains");
+        assert!(writes.write(B, b"c"));
+        assert!(!writes.drained(A, |_| false));
+        assert!(writes.drained(A, |octets| octets == b"one two"));
+        assert!(writes.write(A, b"three"));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_forgotten_with_its_connection() {
+        let mut writes = StreamWrites::default();
+        let chunk = vec![0; 1 << 20];
+        let taken = (0..64).filter(|_| writes.write(A, &chunk)).count();
+        assert_eq!(taken, STAGED_BYTES_MAX >> 20);
+        writes.forget(A);
+        writes.close(B);
+        let mut closed = Vec::new();
+        writes.hand_over(|_, _| panic!("forgotten"), |stream| closed.push(stream));
+        assert_eq!(closed, [B]);
+        assert!(writes.is_empty() && writes.write(A, &chunk));
+    }
+}
