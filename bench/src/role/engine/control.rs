@@ -13,7 +13,7 @@ use sirocco_dispatch::change::IndexChange;
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::live::Live;
 use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
-use sirocco_dispatch::order::{Audience, Mode, Order, Priority, Selector};
+use sirocco_dispatch::order::{Audience, Mode, Order};
 use sirocco_dispatch::report::EngineReport;
 use sirocco_dispatch::worker::{Command, Event};
 use sirocco_index::Identity;
@@ -226,14 +226,10 @@ impl Control {
         let orders_max = request.orders_max.unwrap_or(u64::MAX);
         self.rate = request.rate;
         self.loads += 1;
+        let audience = Audience::Load(Load::new(identities.into(), wanted, self.rate, orders_max));
         self.order(Order {
-            name: format!("load-{}", self.loads),
             mode,
-            audience: Audience::Load(Load::new(identities.into(), wanted, self.rate, orders_max)),
-            selector: Selector::default(),
-            deadline_ns: None,
-            priority: Priority::Medium,
-            application: "push.sia".to_owned(),
+            ..Order::new(&format!("load-{}", self.loads), audience)
         });
         emit("loaded", &request);
     }
