@@ -17,8 +17,10 @@ use sirocco_wire::sip::{HeaderName, Status};
 use sirocco_wire::writer::Writer;
 use std::net::SocketAddr;
 
-/// Longest answer: sixteen refused streams, each with a media line of 50 octets. A longer one is refused.
+/// Longest answer: sixteen refused streams, each with a media line of 40 octets.
 const ANSWER_BYTES_MAX: usize = 1_024;
+/// Octets of an answer beside its refused streams: session lines and an MSRP stream.
+const ANSWER_BYTES_FIXED: usize = 400;
 /// Octets of our MSRP path at most: scheme, IPv6 address, name of 32 digits.
 const PATH_BYTES_MAX: usize = 128;
 /// RFC 3261 21.5.14.
@@ -115,8 +117,8 @@ impl Sessions {
             return None;
         }
         match Description::parse(body) {
-            Ok(offer) => Some(Some(offer)),
-            Err(_) => {
+            Ok(offer) if is_answerable(&offer) => Some(Some(offer)),
+            _ => {
                 self.refuse(turn, asked, Status::of(488), |refused| &mut refused.offer);
                 None
             }
@@ -340,4 +342,17 @@ impl Sessions {
         self.table.at_mut(handle.slot).transmitted();
         self.arm(turn.now, handle, turn.now + T1_NS);
     }
+}
+
+/// Whether the answer to an offer fits: streams that are refused keep their transport and formats.
+#[inline]
+fn is_answerable(offer: &Description<'_>) -> bool {
+    if offer.stream_count == 0 {
+        return true;
+    }
+    let refused = offer.streams().map(|stream| {
+        const LINE: usize = b"m= 0  \r\n".len();
+        LINE + stream.media.len() + stream.protocol.len() + stream.formats.len()
+    });
+    refused.sum::<usize>() + offer.time.len() <= ANSWER_BYTES_MAX - ANSWER_BYTES_FIXED
 }

@@ -272,7 +272,9 @@ impl Sessions {
         host: &mut impl Host,
         out: &mut impl Outbox,
     ) -> bool {
-        let length = host.content(grant.owner, grant.content).map(|content| content.octets.len());
+        let length = host
+            .content(grant.owner, grant.content)
+            .map(|content| content.octets.len());
         let bytes_max = self.config.message_bytes_max;
         let Some(slot) = self.table.find(session) else {
             return false;

@@ -260,10 +260,16 @@ fn a_held_session_takes_a_second_content_and_the_device_ends_it() {
             now,
             ..
         } = device;
-        sessions.push(*now, session, Grant {
-            content: 8,
-            owner: [1, 2],
-        }, people, net)
+        sessions.push(
+            *now,
+            session,
+            Grant {
+                content: 8,
+                owner: [1, 2],
+            },
+            people,
+            net,
+        )
     };
     assert!(!again(&mut device), "busy");
     device.answer(&pushed, 200);

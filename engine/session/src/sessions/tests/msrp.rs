@@ -335,10 +335,16 @@ fn a_held_session_takes_a_second_content_over_its_connection() {
         now,
         ..
     } = &mut device;
-    assert!(sessions.push(*now, session, Grant {
+    assert!(sessions.push(
+        *now,
+        session,
+        Grant {
             content: 8,
             owner: [1, 2],
-        }, people, net));
+        },
+        people,
+        net
+    ));
     let again = chunks(&device.read(stream));
     assert_eq!(again.len(), 2);
     device.write(stream, answer(&path, &sent[0].0, 200).as_bytes());

@@ -94,9 +94,13 @@ fn what_an_invite_lacks_is_named() {
     refused("Contact: <sip:second@h>\r\n", 400);
     let long = format!("Record-Route: <sip:{};lr>\r\n", "r".repeat(1_100));
     refused(&long, 513);
+    let formats = " 0".repeat(400);
+    let wordy =
+        format!("v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nt=0 0\r\nm=audio 4 RTP/AVP{formats}\r\n");
     let cases = [
         ("application/sdp", "v=1\r\n", 488),
         ("application/sdp", "nonsense", 488),
+        ("application/sdp", &wordy, 488),
         ("text/plain", "hello", 415),
     ];
     for (kind, body, code) in cases {
