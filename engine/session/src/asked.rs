@@ -4,6 +4,7 @@
 //! status code. Values that belong to one kind of request are read by whoever answers it.
 
 use memchr::memchr;
+use sirocco_wire::sip::mould::tag_of;
 use sirocco_wire::sip::token::{address_params, find_unquoted, trim};
 use sirocco_wire::sip::uri::split_host_port;
 use sirocco_wire::sip::{CSeq, HeaderName, Message, Method, Via};
@@ -69,7 +70,6 @@ impl<'a> Asked<'a> {
             return None;
         }
         let (from, to) = (message.from()?, message.to()?);
-        let tag = |value| address_params(value).find(b"tag")?.value;
         Some(Asked {
             message,
             method,
@@ -78,8 +78,8 @@ impl<'a> Asked<'a> {
             call_id: message.call_id().filter(|call_id| !call_id.is_empty())?,
             from,
             to,
-            from_tag: tag(from).unwrap_or(b""),
-            to_tag: tag(to),
+            from_tag: tag_of(from).unwrap_or(b""),
+            to_tag: tag_of(to),
             way: Way::of(&via, peer),
         })
     }

@@ -15,6 +15,7 @@ pub mod config;
 mod connections;
 pub mod counts;
 mod dialog;
+mod familiar;
 pub mod hexadecimal;
 pub mod host;
 mod legs;

@@ -20,6 +20,7 @@ use crate::asked::Asked;
 use crate::config::{MESSAGE_BYTES_MAX, SESSIONS_MAX, SessionConfig};
 use crate::connections::Connections;
 use crate::counts::SessionCounts;
+use crate::familiar::{Familiar, Familiars};
 use crate::host::{Cause, Host, Outbox, Path, SessionEvent};
 use crate::legs::Legs;
 use crate::lookup::Lookup;
@@ -27,8 +28,10 @@ use crate::names::Names;
 use crate::slot::{State, Table, mark};
 use crate::wheel::{AHEAD_MAX_NS, Handle, Wheel};
 use sirocco_wire::sdp::connection_data;
+use sirocco_wire::sip::mould::tag_of;
 use sirocco_wire::sip::{Message, Method};
 use stateless::Allowance;
+use std::net::SocketAddr;
 
 /// RFC 3261 table 4: T1, the round-trip estimate, in nanoseconds.
 const T1_NS: u64 = 500_000_000;
@@ -109,6 +112,7 @@ pub struct Sessions {
     config: SessionConfig,
     fixed: Fixed,
     names: Names,
+    familiars: Familiars,
     table: Table,
     lookup: Lookup,
     arena: Arena,
@@ -135,6 +139,7 @@ impl Sessions {
         Self {
             fixed: Fixed::new(&config),
             names: Names::new(key),
+            familiars: Familiars::default(),
             table: Table::new(sessions_max),
             lookup: Lookup::new(sessions_max),
             arena: Arena::new(sessions_max * config.text_bytes_per_session_max),
@@ -150,6 +155,53 @@ impl Sessions {
             drain_from: None,
             config,
         }
+    }
+
+    /// Takes a datagram that is like an earlier ACK or response but for its names, without parsing it; `false`: it is
+    /// not, and the caller parses it for [`Sessions::request`] or [`Sessions::response`].
+    #[inline]
+    pub fn familiar(
+        &mut self,
+        now: u64,
+        peer: SocketAddr,
+        datagram: &[u8],
+        host: &mut impl Host,
+        out: &mut impl Outbox,
+    ) -> bool {
+        let Some(known) = self.familiars.recognise(datagram) else {
+            return false;
+        };
+        let turn = &mut Turn {
+            now,
+            path: Path::Datagram { peer },
+            host,
+            out,
+        };
+        match known {
+            Familiar::Ack { call_id, from, to } => {
+                self.counts.requests += 1;
+                let handle = self.dialog(call_id, tag_of(from), tag_of(to));
+                self.acknowledged(turn, handle);
+            }
+            Familiar::Response {
+                branch,
+                number,
+                status,
+                is_content,
+            } => {
+                let Some((handle, cseq)) = self.names.recognise_branch(branch) else {
+                    return false;
+                };
+                let method = if is_content {
+                    Method::Message
+                } else {
+                    Method::Bye
+                };
+                let matches = cseq == number;
+                self.answered(turn, handle, (number, method, status), matches);
+            }
+        }
+        true
     }
 
     /// Takes a request. `message` is one datagram, or one framed message of a connection.

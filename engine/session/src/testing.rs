@@ -224,8 +224,15 @@ impl Device {
         }
     }
 
-    /// Sends octets as one message.
+    /// Sends octets as one message, which is parsed only if it is unfamiliar.
     pub fn say(&mut self, text: &str) {
+        if let Path::Datagram { peer } = self.path {
+            let (people, net) = (&mut self.people, &mut self.net);
+            let octets = text.as_bytes();
+            if self.sessions.familiar(self.now, peer, octets, people, net) {
+                return;
+            }
+        }
         let message = Message::parse(text.as_bytes()).expect("a message");
         let (people, net) = (&mut self.people, &mut self.net);
         if message.status_code().is_some() {

@@ -6,7 +6,7 @@
 use super::{Sessions, T4_NS, Turn};
 use crate::arena::TextRef;
 use crate::asked::Asked;
-use crate::host::{Cause, Host, Outbox, SessionEvent};
+use crate::host::{Cause, Host, Outbox, Path, SessionEvent};
 use crate::render::Response;
 use crate::slot::{State, mark};
 use crate::wheel::Handle;
@@ -23,8 +23,19 @@ impl Sessions {
     /// The session that a request inside a dialog belongs to; it may be over.
     #[inline]
     pub(super) fn dialog_of(&self, asked: &Asked<'_>) -> Option<Handle> {
-        let fingerprint = self.names.fingerprint(asked.call_id, asked.from_tag);
-        let handle = self.names.recognise(asked.to_tag?, fingerprint).ok()?;
+        self.dialog(asked.call_id, Some(asked.from_tag), asked.to_tag)
+    }
+
+    /// The session of a dialog by its identifiers; it may be over.
+    #[inline]
+    pub(super) fn dialog(
+        &self,
+        call_id: &[u8],
+        from_tag: Option<&[u8]>,
+        to_tag: Option<&[u8]>,
+    ) -> Option<Handle> {
+        let fingerprint = self.names.fingerprint(call_id, from_tag.unwrap_or(b""));
+        let handle = self.names.recognise(to_tag?, fingerprint).ok()?;
         self.table.knows(handle).then_some(handle)
     }
 
@@ -35,7 +46,21 @@ impl Sessions {
         turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
     ) {
-        let Some(handle) = self.dialog_of(asked) else {
+        let handle = self.dialog_of(asked);
+        if handle.is_some() && matches!(turn.path, Path::Datagram { .. }) {
+            self.familiars.learn(asked.message);
+        }
+        self.acknowledged(turn, handle);
+    }
+
+    /// The ACK of a dialog, if it is one of ours.
+    #[inline]
+    pub(super) fn acknowledged<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        handle: Option<Handle>,
+    ) {
+        let Some(handle) = handle else {
             self.counts.strays.acks += 1;
             return;
         };

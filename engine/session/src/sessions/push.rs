@@ -36,22 +36,29 @@ impl Sessions {
             host,
             out,
         };
-        self.answered(turn, message, (handle, number));
-        true
-    }
-
-    fn answered<H: Host, O: Outbox>(
-        &mut self,
-        turn: &mut Turn<'_, H, O>,
-        message: &Message<'_>,
-        (handle, number): (Handle, u32),
-    ) {
         // RFC 3261 8.1.3.3: a response with more than one Via was not meant for this sender.
         let cseq = message.cseq().filter(|_| !message.has_several_vias());
         let (Some(cseq), Some(status @ 100..700)) = (cseq, message.status_code()) else {
             self.counts.strays.odd_responses += 1;
-            return;
+            return true;
         };
+        if (200..300).contains(&status) && matches!(path, Path::Datagram { .. }) {
+            self.familiars.learn(message);
+        }
+        let matches = cseq.number == number;
+        self.answered(turn, handle, (number, cseq.method, status), matches);
+        true
+    }
+
+    /// A response to request `number`; `matches`: branch and CSeq agree on it.
+    #[inline]
+    pub(super) fn answered<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        handle: Handle,
+        (number, method, status): (u32, Method<'_>, u16),
+        matches: bool,
+    ) {
         let Some(slot) = self.table.find(handle) else {
             self.counts.strays.late += 1;
             return;
@@ -62,10 +69,7 @@ impl Sessions {
             _ => None,
         };
         // RFC 3261 17.1.3: branch and method of CSeq name the transaction.
-        if number != u32::from(slot.local_cseq)
-            || cseq.number != number
-            || asked != Some(cseq.method)
-        {
+        if !matches || number != u32::from(slot.local_cseq) || asked != Some(method) {
             self.counts.strays.late += 1;
             return;
         }

@@ -363,7 +363,7 @@ fn routes_are_followed_when_they_are_addresses() {
     let loose = "Record-Route: <sip:127.0.0.9:5090;lr>, <sip:b;lr>\r\nRecord-Route: <sip:c;lr>\r\n";
     let strict = "Record-Route: <sip:127.0.0.9:5090>, <sip:b;lr>\r\n";
     let named = "Record-Route: <sip:proxy.example;lr>\r\n";
-    let hop: std::net::SocketAddr = "127.0.0.9:5090".parse().unwrap();
+    let hop: SocketAddr = "127.0.0.9:5090".parse().unwrap();
     let expected = [
         (
             loose,
