@@ -180,6 +180,8 @@ impl Outlet {
                     trains_sent: counters.trains_sent,
                     datagrams_sent: counters.datagrams_sent,
                     datagrams_received: counters.datagrams_received,
+                    bytes_sent: counters.bytes_sent,
+                    bytes_received: counters.bytes_received,
                     receives: counters.trains_received,
                     ..counts
                 }

@@ -30,6 +30,10 @@ pub struct Counts {
     pub datagrams_sent: u64,
     /// Datagrams received, each answer of a train counted.
     pub datagrams_received: u64,
+    /// Octets of datagrams sent.
+    pub bytes_sent: u64,
+    /// Octets of datagrams received.
+    pub bytes_received: u64,
     /// Receives, each train counted once.
     pub receives: u64,
     /// Heap allocations of the worker's thread.
@@ -57,6 +61,8 @@ impl Counts {
             trains_sent: self.trains_sent - earlier.trains_sent,
             datagrams_sent: self.datagrams_sent - earlier.datagrams_sent,
             datagrams_received: self.datagrams_received - earlier.datagrams_received,
+            bytes_sent: self.bytes_sent - earlier.bytes_sent,
+            bytes_received: self.bytes_received - earlier.bytes_received,
             receives: self.receives - earlier.receives,
             allocations: self.allocations - earlier.allocations,
             bytes_written: self.bytes_written - earlier.bytes_written,
