@@ -8,33 +8,100 @@
 /// longer than a network keeps a duplicate of an INVITE behind its BYE.
 const RECENT_MAX: usize = 1 << 16;
 
-/// Open addressing with backward-shift deletion: no tombstones, no rehash, no growth.
+/// Places of the table that is tried first: 256 KiB stay in the nearest caches, and hold the sessions that are built
+/// and ended within milliseconds.
+const NEAR_PLACES_MAX: usize = 1 << 15;
+
+/// Which sessions there are, by fingerprint.
 pub struct Lookup {
-    /// Fingerprint's low half above, slot + 1 below; 0 is vacant.
-    entries: Box<[u64]>,
+    near: Places,
+    /// Where sessions go while the near table is full.
+    far: Places,
     /// Fingerprints of ended sessions, each at its own place until another takes it.
     recent: Box<[u32]>,
 }
 
 impl Lookup {
-    /// Builds a table for `sessions_max` sessions, a quarter of it vacant at the least.
+    /// Builds a table for `sessions_max` sessions.
     pub fn new(sessions_max: usize) -> Self {
-        let places = sessions_max + sessions_max / 3 + 4;
         let recent = sessions_max.next_power_of_two().min(RECENT_MAX);
+        let places = sessions_max + sessions_max / 3 + 4;
         Self {
-            entries: vec![0; places].into_boxed_slice(),
+            near: Places::new(places.min(NEAR_PLACES_MAX)),
+            far: Places::new(places),
             recent: vec![0; recent].into_boxed_slice(),
         }
     }
 
-    /// Octets of both tables when all of it is touched.
+    /// Octets of all tables when all of them is touched.
     pub fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.entries) + size_of_val(&*self.recent)
+        let places = self.near.entries.len() + self.far.entries.len();
+        places * size_of::<u64>() + size_of_val(&*self.recent)
     }
 
     /// The first slot of that fingerprint which `is_it` confirms.
     #[inline]
     pub fn find(&self, fingerprint: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let near = self.near.find(fingerprint, &is_it);
+        // An empty table is not touched: that would be a cache miss for each INVITE.
+        if near.is_some() || self.far.held == 0 {
+            return near;
+        }
+        self.far.find(fingerprint, &is_it)
+    }
+
+    /// Enters a session; the caller holds at most `sessions_max`.
+    #[inline]
+    pub fn enter(&mut self, fingerprint: u64, slot: u32) {
+        if self.near.has_room() {
+            self.near.enter(fingerprint, slot);
+        } else {
+            self.far.enter(fingerprint, slot);
+        }
+    }
+
+    /// Takes a session out and remembers for a moment that it was there.
+    ///
+    /// `fingerprint_of` tells the fingerprint of the session in a slot.
+    #[inline]
+    pub fn leave(&mut self, fingerprint: u64, slot: u32, fingerprint_of: impl Fn(u32) -> u64) {
+        let recent = fingerprint as usize & (self.recent.len() - 1);
+        self.recent[recent] = (fingerprint >> 32) as u32;
+        if !self.near.leave(fingerprint, slot, &fingerprint_of) {
+            self.far.leave(fingerprint, slot, &fingerprint_of);
+        }
+    }
+
+    /// Whether a session of that fingerprint ended a moment ago.
+    #[inline]
+    pub fn was_here(&self, fingerprint: u64) -> bool {
+        let recent = fingerprint as usize & (self.recent.len() - 1);
+        self.recent[recent] == (fingerprint >> 32) as u32 && fingerprint >> 32 != 0
+    }
+}
+
+/// Open addressing with backward-shift deletion: no tombstones, no rehash, no growth, a quarter vacant.
+struct Places {
+    /// Fingerprint's low half above, slot + 1 below; 0 is vacant.
+    entries: Box<[u64]>,
+    held: usize,
+}
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self {
+            entries: vec![0; places].into_boxed_slice(),
+            held: 0,
+        }
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.held < self.entries.len() / 4 * 3
+    }
+
+    #[inline]
+    fn find(&self, fingerprint: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut at = self.home(fingerprint);
         loop {
             let entry = self.entries[at];
@@ -49,27 +116,23 @@ impl Lookup {
         }
     }
 
-    /// Enters a session; the caller holds at most `sessions_max`.
     #[inline]
-    pub fn enter(&mut self, fingerprint: u64, slot: u32) {
+    fn enter(&mut self, fingerprint: u64, slot: u32) {
         let mut at = self.home(fingerprint);
         while self.entries[at] != 0 {
             at = self.next(at);
         }
         self.entries[at] = fingerprint << 32 | u64::from(slot + 1);
+        self.held += 1;
     }
 
-    /// Takes a session out and remembers for a moment that it was there.
-    ///
-    /// `fingerprint_of` tells the fingerprint of the session in a slot.
+    /// Takes a session out; `false` if it is not here.
     #[inline]
-    pub fn leave(&mut self, fingerprint: u64, slot: u32, fingerprint_of: impl Fn(u32) -> u64) {
-        let recent = fingerprint as usize & (self.recent.len() - 1);
-        self.recent[recent] = (fingerprint >> 32) as u32;
+    fn leave(&mut self, fingerprint: u64, slot: u32, fingerprint_of: impl Fn(u32) -> u64) -> bool {
         let mut hole = self.home(fingerprint);
         while self.entries[hole] as u32 != slot + 1 {
             if self.entries[hole] == 0 {
-                return;
+                return false;
             }
             hole = self.next(hole);
         }
@@ -88,13 +151,8 @@ impl Lookup {
             }
         }
         self.entries[hole] = 0;
-    }
-
-    /// Whether a session of that fingerprint ended a moment ago.
-    #[inline]
-    pub fn was_here(&self, fingerprint: u64) -> bool {
-        let recent = fingerprint as usize & (self.recent.len() - 1);
-        self.recent[recent] == (fingerprint >> 32) as u32 && fingerprint >> 32 != 0
+        self.held -= 1;
+        true
     }
 
     #[inline]
@@ -132,12 +190,14 @@ mod tests {
             // Few homes, so that runs collide and wrap.
             prints in proptest::collection::vec((0..6u64, any::<u32>()), 1..40),
             order in any::<u64>(),
+            near in 4..64usize,
         ) {
             let prints: Vec<u64> = prints
                 .iter()
                 .map(|(high, low)| (high * 0x2aaa_aaaa) << 32 | u64::from(*low))
                 .collect();
             let mut lookup = Lookup::new(prints.len());
+            lookup.near = Places::new(near);
             for (slot, print) in prints.iter().enumerate() {
                 lookup.enter(*print, slot as u32);
             }
@@ -152,7 +212,9 @@ mod tests {
                     prop_assert_eq!(found, Some(*slot));
                 }
             }
-            prop_assert!(lookup.entries.iter().all(|entry| *entry == 0));
+            for places in [&lookup.near, &lookup.far] {
+                prop_assert!(places.held == 0 && places.entries.iter().all(|entry| *entry == 0));
+            }
         }
     }
 
