@@ -8,9 +8,13 @@ use crate::report::{Counts, EngineReport};
 use crate::shard::Shard;
 use crate::train::{Outbox, TRAIN_BYTES_MAX};
 use crate::worker::{EngineError, Ready};
-use sirocco_ring::{Backend, Datagram, Port, PortConfig, SendError, SendPath, Sent, Slab};
+use connections::SIP_LISTENER;
+use sirocco_ring::{Backend, Datagram, ListenerConfig, OpenError, Port, PortConfig};
+use sirocco_ring::{SendError, SendPath, Sent, Slab};
 use sirocco_ring::{SocketConfig, Train, Wait};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+
+mod connections;
 
 /// Receives handled in one turn before sending goes on: about four full trains from 16 next hops.
 const RECEIVES_PER_TURN_MAX: usize = 64;
@@ -31,6 +35,7 @@ enum Kind {
     Wire {
         port: Box<Port>,
         datagrams: Vec<Datagram>,
+        has_msrp: bool,
     },
     Null(Null),
 }
@@ -64,8 +69,9 @@ impl Outlet {
         let kind = match config.sink {
             Sink::Null => Kind::Null(Null::new(config.slabs as usize)),
             Sink::Wire => Kind::Wire {
-                port: Box::new(Port::open(&port_config(config, next_hops))?),
+                port: Box::new(open_port(config, next_hops)?),
                 datagrams: Vec::with_capacity(TRAIN_SIZE_MAX),
+                has_msrp: config.msrp_bind.is_some() && config.streams_max > 0,
             },
         };
         let train_sizes = [0; TRAIN_SIZE_MAX + 1];
@@ -86,12 +92,24 @@ impl Outlet {
         }
     }
 
+    /// Where MSRP connections come to, if anywhere.
+    #[must_use]
+    pub fn msrp_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Wire { port, has_msrp, .. } => {
+                has_msrp.then(|| port.listener_address(SIP_LISTENER + 1))
+            }
+            Kind::Null(_) => None,
+        }
+    }
+
     /// What a started worker says of itself.
     #[must_use]
     pub fn introduce(&self) -> Ready {
         match &self.kind {
             Kind::Wire { port, .. } => Ready {
                 address: Some(port.local_address(0)),
+                msrp: self.msrp_address(),
                 waker: Some(port.wake_handle()),
                 backend: match port.backend() {
                     Backend::Mmsg => "mmsg",
@@ -101,6 +119,7 @@ impl Outlet {
             },
             Kind::Null(_) => Ready {
                 address: None,
+                msrp: None,
                 waker: None,
                 backend: "null",
                 notices: Vec::new(),
@@ -131,6 +150,7 @@ impl Outlet {
             Kind::Wire { port, .. } => {
                 port.sent(|sent| shard.sent(now, sent.tag as usize, is_fatal(&sent)));
                 self.receive(now, shard);
+                self.serve_connections(now, shard);
             }
             Kind::Null(null) => {
                 for number in null.sunk.drain(..) {
@@ -238,6 +258,28 @@ fn is_fatal(sent: &Sent) -> bool {
     lasting && sent.failed == sent.operations
 }
 
+/// Opens the port, whose SIP listener has the number of its UDP port (RFC 3261 18.2.1).
+fn open_port(config: &EngineConfig, next_hops: usize) -> Result<Port, OpenError> {
+    const TRIES: usize = 16;
+    let mut config = config.clone();
+    let is_chosen = config.bind.port() != 0 || config.streams_max == 0;
+    for _ in 0..TRIES {
+        if !is_chosen {
+            // Whichever number the system gives for UDP may be taken for TCP, or by another until then.
+            let probe = UdpSocket::bind((config.bind.ip(), 0));
+            let address = probe.and_then(|socket| socket.local_addr());
+            config
+                .bind
+                .set_port(address.map_or(0, |address| address.port()));
+        }
+        match Port::open(&port_config(&config, next_hops)) {
+            Err(OpenError::Socket { .. } | OpenError::Listener { .. }) if !is_chosen => {}
+            opened => return opened,
+        }
+    }
+    Port::open(&port_config(&config, next_hops))
+}
+
 fn port_config(config: &EngineConfig, next_hops: usize) -> PortConfig {
     let backend = match config.backend {
         config::Backend::Auto => Backend::Auto,
@@ -260,6 +302,17 @@ fn port_config(config: &EngineConfig, next_hops: usize) -> PortConfig {
         receive_buffer_count: config.receive_buffers.max(buffers_for(next_hops)),
         backend,
         send_path,
+        listeners: if config.streams_max == 0 {
+            Vec::new()
+        } else {
+            let binds = [Some(config.bind), config.msrp_bind];
+            binds
+                .into_iter()
+                .flatten()
+                .map(ListenerConfig::new)
+                .collect()
+        },
+        streams_max: config.streams_max,
         ..PortConfig::new(vec![socket])
     }
 }
@@ -321,7 +374,12 @@ impl Outbox for Outlet {
         self.train_sizes[1] += targets.len() as u64;
         self.sir_bytes = segment;
         match (&mut self.kind, slab) {
-            (Kind::Wire { port, datagrams }, Stall::Port(slab)) => {
+            (
+                Kind::Wire {
+                    port, datagrams, ..
+                },
+                Stall::Port(slab),
+            ) => {
                 datagrams.clear();
                 datagrams.extend(targets.iter().enumerate().map(|(place, &target)| Datagram {
                     target,

@@ -24,6 +24,7 @@ pub struct StreamWrites {
     octets: Vec<u8>,
     writes: Vec<(StreamId, Write)>,
     held: HashMap<StreamId, Vec<u8>>,
+    drained: Vec<StreamId>,
 }
 
 impl StreamWrites {
@@ -57,11 +58,7 @@ impl StreamWrites {
     }
 
     /// Hands everything over: `send` says whether the connection had room, `close` closes one.
-    pub fn hand_over(
-        &mut self,
-        mut send: impl FnMut(StreamId, &[u8]) -> bool,
-        mut close: impl FnMut(StreamId),
-    ) {
+    pub fn hand_over(&mut self, send: impl Fn(StreamId, &[u8]) -> bool, close: impl Fn(StreamId)) {
         for (stream, write) in self.writes.drain(..) {
             match write {
                 Write::Close => close(stream),
@@ -76,6 +73,16 @@ impl StreamWrites {
             }
         }
         self.octets.clear();
+    }
+
+    /// A connection has drained; it is dealt with when the port is not being read.
+    pub fn note_drained(&mut self, stream: StreamId) {
+        self.drained.push(stream);
+    }
+
+    /// Takes the connections that have drained.
+    pub fn take_drained(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.drained)
     }
 
     /// A connection has drained: what was held back for it goes first. `true` if nothing is held any more.
@@ -100,6 +107,7 @@ impl StreamWrites {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
 
     const A: StreamId = StreamId(1);
     const B: StreamId = StreamId(2);
@@ -108,15 +116,18 @@ mod tests {
     fn octets_go_in_order_and_a_full_connection_holds_up_itself_alone() {
         let mut writes = StreamWrites::default();
         assert!(writes.write(A, b"one ") && writes.write(A, b"two") && writes.write(B, b"b"));
-        let mut sent = Vec::new();
+        let sent = RefCell::new(Vec::new());
         writes.hand_over(
             |stream, octets| {
-                sent.push((stream, octets.to_vec()));
+                sent.borrow_mut().push((stream, octets.to_vec()));
                 stream == B
             },
             |_| panic!("nothing is closed"),
         );
-        assert_eq!(sent, [(A, b"one two".to_vec()), (B, b"b".to_vec())]);
+        assert_eq!(
+            sent.into_inner(),
+            [(A, b"one two".to_vec()), (B, b"b".to_vec())]
+        );
         assert!(!writes.write(A, b"three"), "full until it drains");
         assert!(writes.write(B, b"c"));
         assert!(!writes.drained(A, |_| false));
@@ -132,9 +143,12 @@ mod tests {
         assert_eq!(taken, STAGED_BYTES_MAX >> 20);
         writes.forget(A);
         writes.close(B);
-        let mut closed = Vec::new();
-        writes.hand_over(|_, _| panic!("forgotten"), |stream| closed.push(stream));
-        assert_eq!(closed, [B]);
+        let closed = RefCell::new(Vec::new());
+        writes.hand_over(
+            |_, _| panic!("forgotten"),
+            |stream| closed.borrow_mut().push(stream),
+        );
+        assert_eq!(closed.into_inner(), [B]);
         assert!(writes.is_empty() && writes.write(A, &chunk));
     }
 }

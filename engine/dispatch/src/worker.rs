@@ -62,6 +62,8 @@ pub enum Event {
 pub struct Ready {
     /// Where SIRs leave from; none with the null sink.
     pub address: Option<SocketAddr>,
+    /// Where devices connect for MSRP, if it listens.
+    pub msrp: Option<SocketAddr>,
     /// Wakes the worker from its sleep.
     pub waker: Option<Waker>,
     /// What carries the datagrams: `uring`, `mmsg` or `null`.
@@ -185,7 +187,7 @@ impl<'a> Worker<'a> {
             ppg_uri: (config.ppg_uri.clone()).unwrap_or_else(|| format!("sip:ppg@{address}")),
             sir_key: config.sir_key().map_err(EngineError::Key)?,
         };
-        let session = config.sessions(address, None);
+        let session = config.sessions(address, outlet.msrp_address());
         Ok(Self {
             shard: Shard::new(config, index, sender, &keys, session, (now, epoch_s)),
             outlet,

@@ -1,0 +1,72 @@
+//! TCP between the port and the shard: connections of SIP and MSRP, read and written once a turn.
+//!
+//! The port copies what it is given into queues of its own; what a connection has no room for stays with
+//! the shard's writes. Nothing is parsed here.
+
+use super::{Kind, Outlet};
+use crate::shard::Shard;
+use sirocco_ring::{Port, StreamEvent};
+use sirocco_session::{StreamId, StreamKind};
+
+/// Stream events handled in one turn.
+const EVENTS_PER_TURN_MAX: usize = 64;
+/// The listener of SIP; the one behind it, if there is one, is of MSRP.
+pub const SIP_LISTENER: u16 = 0;
+
+impl Outlet {
+    /// Hands the shard what came over connections, and the port what goes back.
+    pub(super) fn serve_connections(&mut self, now: u64, shard: &mut Shard) {
+        let Kind::Wire { port, .. } = &mut self.kind else {
+            return;
+        };
+        port.streams(EVENTS_PER_TURN_MAX, |event| hear(now, shard, &event));
+        hand_over(port, shard);
+        for stream in shard.replies().streams.take_drained() {
+            let id = sirocco_ring::StreamId::from_bits(stream.0);
+            let send = |octets: &[u8]| port.send_stream(id, octets).is_ok();
+            if shard.replies().streams.drained(stream, send) {
+                shard.stream_drained(now, stream);
+            }
+        }
+        hand_over(port, shard);
+    }
+}
+
+fn hear(now: u64, shard: &mut Shard, event: &StreamEvent<'_>) {
+    let id = |stream: &sirocco_ring::StreamId| StreamId(stream.to_bits());
+    match event {
+        StreamEvent::Accepted {
+            stream,
+            listener,
+            peer,
+        } => {
+            let kind = if *listener == SIP_LISTENER {
+                StreamKind::Sip
+            } else {
+                StreamKind::Msrp
+            };
+            shard.stream_opened(now, id(stream), kind, *peer);
+        }
+        StreamEvent::Received { stream, bytes } => shard.stream_octets(now, id(stream), bytes),
+        StreamEvent::Drained { stream } => shard.replies().streams.note_drained(id(stream)),
+        StreamEvent::Closed { stream, .. } | StreamEvent::Refused { stream, .. } => {
+            shard.replies().streams.forget(id(stream));
+            shard.stream_closed(now, id(stream));
+        }
+        // This side connects to nobody.
+        StreamEvent::Connected { .. } => {}
+    }
+}
+
+fn hand_over(port: &mut Port, shard: &mut Shard) {
+    let writes = &mut shard.replies().streams;
+    if writes.is_empty() {
+        return;
+    }
+    let port = std::cell::RefCell::new(port);
+    let id = |stream: StreamId| sirocco_ring::StreamId::from_bits(stream.0);
+    writes.hand_over(
+        |stream, octets| (port.borrow_mut().send_stream(id(stream), octets)).is_ok(),
+        |stream| port.borrow_mut().close_stream(id(stream)),
+    );
+}
