@@ -108,6 +108,11 @@ impl Fixed {
 }
 
 /// The sessions of one worker.
+///
+/// For each datagram: [`Sessions::familiar`]; if that is `false`, parse it, then [`Sessions::request`] for a request
+/// and [`Sessions::response`] for a response. For connections: [`Sessions::stream_opened`] (which may decline),
+/// `stream_octets`, `stream_drained`, `stream_closed`. Each turn: [`Sessions::expire`]. `SessionEvent::Established`
+/// hands out the name that [`Sessions::push`] wants.
 pub struct Sessions {
     config: SessionConfig,
     fixed: Fixed,

@@ -137,7 +137,7 @@ impl Sessions {
         let target = address_uri(contact);
         // RFC 3261 12.1.1, 8.1.1.8: exactly one Contact, a SIP URI. Nothing else may stand in a request line.
         let sound = target.starts_with(b"sip:")
-            && target.iter().all(u8::is_ascii_graphic)
+            && is_graphic(target)
             && !asked.message.repeats(HeaderName::Contact);
         if !sound {
             self.refuse(turn, asked, Status::of(400), |refused| {
@@ -342,6 +342,14 @@ impl Sessions {
         self.table.at_mut(handle.slot).transmitted();
         self.arm(turn.now, handle, turn.now + T1_NS);
     }
+}
+
+/// Whether there are graphic octets only; all are looked at, many at a time.
+#[inline]
+fn is_graphic(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .fold(true, |all, octet| all & octet.is_ascii_graphic())
 }
 
 /// Whether the answer to an offer fits: streams that are refused keep their transport and formats.
