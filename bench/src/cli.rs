@@ -84,6 +84,9 @@ pub struct BenchArgs {
     /// Compare engine, loadgen and population SIR by SIR in one more pass.
     #[arg(long)]
     pub verify: bool,
+    /// Run SIPp in turn with the sessions, the same flow between two of them, and compare CPU times.
+    #[arg(long)]
+    pub sipp: bool,
     /// Leave the ceilings out; the record then has no share.
     #[arg(long)]
     pub no_ceiling: bool,

@@ -135,6 +135,27 @@ impl CpuTicks {
     }
 }
 
+/// CPU time of a process in nanoseconds, all its threads together (proc_pid_schedstat(5)); 0 when it
+/// is gone.
+#[must_use]
+pub fn cpu_ns_of(process: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    tasks
+        .map(|task| text(&task.path().join("schedstat").to_string_lossy()))
+        .filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// Memory of a process that lies in RAM, in bytes (proc_pid_status(5)); 0 when it is gone.
+#[must_use]
+pub fn resident_bytes_of(process: u32) -> u64 {
+    let status = text(&format!("/proc/{process}/status"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kibibytes.unwrap_or_default() * 1024
+}
+
 /// Commit of the tree the program runs in, with `-dirty` when files differ; empty outside a checkout.
 #[must_use]
 pub fn commit() -> String {
@@ -230,6 +251,14 @@ mod tests {
             memory_bytes("MemTotal:       24000 kB\nMemFree: 1 kB\n"),
             24_000 * 1024
         );
+    }
+
+    #[test]
+    fn a_process_shows_its_time_and_memory_until_it_is_gone() {
+        let own = std::process::id();
+        assert!(cpu_ns_of(own) > 0 && resident_bytes_of(own) > 1 << 20);
+        // Process numbers end far below it.
+        assert_eq!((cpu_ns_of(u32::MAX), resident_bytes_of(u32::MAX)), (0, 0));
     }
 
     #[test]

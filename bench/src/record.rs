@@ -2,6 +2,8 @@
 //! JSON. Schema "sirocco.record/1"; docs/benchmarking.md describes each field. It computes nothing but
 //! ratios of what it holds; the verdict is beside it. Written by the bench, read by whoever compares.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -16,6 +18,10 @@ use crate::scenario::Scenario;
 use crate::statistics::Spread;
 use crate::verdict::Verdict;
 use crate::verify::Verification;
+
+pub use sessions::{
+    FloodFigures, HoldFigures, ModeFigures, OutcomeFigures, SessionFigures, SessionRun, SippFigures,
+};
 
 /// Version of the form below; it changes when a field changes its meaning.
 pub const SCHEMA: &str = "sirocco.record/1";
@@ -76,6 +82,24 @@ pub struct Record {
     pub ledger: LedgerFigures,
     /// Result of the pass that compares SIR by SIR, where asked for.
     pub verify: Option<Verification>,
+    /// Figures of sessions, where orders bring a content.
+    #[serde(default)]
+    pub sessions: Option<SessionFigures>,
+    /// Sessions held open, in a scenario that holds them.
+    #[serde(default)]
+    pub hold: Option<HoldFigures>,
+    /// What a flood cost, in a scenario that has one.
+    #[serde(default)]
+    pub flood: Option<FloodFigures>,
+    /// The addressing modes side by side, in a scenario that compares them.
+    #[serde(default)]
+    pub addressing: Vec<ModeFigures>,
+    /// How SIRs ended, in a scenario that judges each.
+    #[serde(default)]
+    pub outcome: Option<OutcomeFigures>,
+    /// SIPp in the same run, where asked for.
+    #[serde(default)]
+    pub sipp: Option<SippFigures>,
     /// What the processes said about limits met and features missing.
     pub notices: Vec<String>,
     /// Every measured run in its order.
@@ -214,6 +238,9 @@ pub struct RunFigures {
     pub latency_us: Latency,
     /// The engine's figures in this run.
     pub engine: EngineFigures,
+    /// Sessions in this run, where orders bring a content.
+    #[serde(default)]
+    pub sessions: Option<SessionRun>,
 }
 
 impl Record {
@@ -299,6 +326,12 @@ pub mod tests {
             },
             ledger,
             verify: None,
+            sessions: None,
+            hold: None,
+            flood: None,
+            addressing: Vec::new(),
+            outcome: None,
+            sipp: None,
             notices: Vec::new(),
             runs: vec![RunFigures {
                 rate: "max".to_owned(),

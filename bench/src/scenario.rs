@@ -1,6 +1,9 @@
-//! Scenarios: what is dispatched to whom, for how long, and what must hold. Six are built in as TOML
+//! Scenarios: what is dispatched to whom, for how long, and what must hold. Many are built in as TOML
 //! files that users can print and copy; a file of theirs is read by the same rules. An unknown key is
 //! an error that names file and key, since a misspelt setting silently ignored makes a false figure.
+//! What sessions need beside rates lies in `sessions`.
+
+mod sessions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +16,36 @@ use sirocco_loadgen::{Mix, MixError};
 use crate::cli::BenchArgs;
 use crate::quantity::Rate;
 
+pub use sessions::{Addressing, Flood, Hold, Mode, Outcome, Right, order};
+
 /// The scenarios built in, by name.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 20] = [
     ("dispatch", include_str!("../scenarios/dispatch.toml")),
     ("direct", include_str!("../scenarios/direct.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("null", include_str!("../scenarios/null.toml")),
     ("silent", include_str!("../scenarios/silent.toml")),
     ("overload", include_str!("../scenarios/overload.toml")),
+    ("sessions", include_str!("../scenarios/sessions.toml")),
+    (
+        "sessions-direct",
+        include_str!("../scenarios/sessions-direct.toml"),
+    ),
+    (
+        "sessions-msrp",
+        include_str!("../scenarios/sessions-msrp.toml"),
+    ),
+    ("hold", include_str!("../scenarios/hold.toml")),
+    ("flood", include_str!("../scenarios/flood.toml")),
+    ("faults", include_str!("../scenarios/faults.toml")),
+    ("addressing", include_str!("../scenarios/addressing.toml")),
+    ("s1", include_str!("../scenarios/s1.toml")),
+    ("s2", include_str!("../scenarios/s2.toml")),
+    ("s3", include_str!("../scenarios/s3.toml")),
+    ("s5", include_str!("../scenarios/s5.toml")),
+    ("s6", include_str!("../scenarios/s6.toml")),
+    ("s7", include_str!("../scenarios/s7.toml")),
+    ("s9", include_str!("../scenarios/s9.toml")),
 ];
 
 /// Most devices that a generated identity can be given.
@@ -61,6 +86,10 @@ pub struct Population {
     pub devices_min: u16,
     /// Most devices of an identity; the counts between are equally frequent.
     pub devices_max: u16,
+    /// Whether both sides read it from a file, so that edges know which devices share an identity. A
+    /// generated one then has one device in each identity that its user prefers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// A file to load instead of generating.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
@@ -101,6 +130,9 @@ pub struct Checks {
     pub delivered_share_min: f64,
     /// The offered rate has to be met to this share in an open-loop run; less voids it.
     pub offered_share_min: f64,
+    /// At least this share of the pushes due has to end as delivered; less fails the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_share_min: Option<f64>,
 }
 
 /// One scenario, as its file holds it.
@@ -130,6 +162,24 @@ pub struct Scenario {
     /// Settings of the engine worker; docs/operations.md lists them.
     #[serde(default)]
     pub engine: toml::Table,
+    /// Fields of every order but its name and recipients. With a content devices build sessions for it.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub order: toml::Table,
+    /// Settings of the loadgen's sessions and devices.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub loadgen: toml::Table,
+    /// Sessions are built up and held open instead of run through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// A second sender floods the engine with forged INVITEs in every other run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
+    /// The same orders are run in several addressing modes and set side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressing: Option<Addressing>,
+    /// Every SIR is judged by its outcome and the time it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
 }
 
 /// Why there is no scenario; the text names the file and says what to do.
@@ -162,6 +212,22 @@ pub enum ScenarioError {
     /// The engine knows no such setting.
     #[error("scenario {path}: [engine]: {error}")]
     Engine {
+        /// The file, or the built-in name.
+        path: String,
+        /// What is wrong, with the setting.
+        error: String,
+    },
+    /// The fields of an order are not those of one.
+    #[error("scenario {path}: [order]: {error}")]
+    Order {
+        /// The file, or the built-in name.
+        path: String,
+        /// What is wrong, with the field.
+        error: String,
+    },
+    /// The loadgen knows no such setting.
+    #[error("scenario {path}: [loadgen]: {error}")]
+    Loadgen {
         /// The file, or the built-in name.
         path: String,
         /// What is wrong, with the setting.
@@ -288,6 +354,14 @@ impl Scenario {
         self.engine_config().map(drop).map_err(|error| {
             let path = path.to_owned();
             ScenarioError::Engine { path, error }
+        })?;
+        self.loadgen_config().map(drop).map_err(|error| {
+            let path = path.to_owned();
+            ScenarioError::Loadgen { path, error }
+        })?;
+        self.order_named("check").map(drop).map_err(|error| {
+            let path = path.to_owned();
+            ScenarioError::Order { path, error }
         })
     }
 
@@ -355,7 +429,8 @@ impl Scenario {
             100,
             600_000,
             "100 to 600000",
-        )
+        )?;
+        self.session_bounds(bound)
     }
 
     /// The engine's settings, defaults filled in.

@@ -2,6 +2,8 @@
 //! it is held against. Text only; it takes everything from the record, so that table and record cannot
 //! differ. Also the table of `sirocco ceiling`.
 
+mod sessions;
+
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 
 use crate::ceiling::{Ceiling, Probe};
@@ -124,7 +126,8 @@ pub fn bench(record: &Record) -> String {
         ];
         table.add_row(cells);
     }
-    let mut text = format!("{}\n{table}\n", headline(record));
+    let modes = sessions::addressing(&record.addressing);
+    let mut text = format!("{}\n{modes}{table}\n", headline(record));
     for notice in &record.notices {
         text.push_str(&format!("notice: {notice}\n"));
     }
@@ -232,6 +235,7 @@ fn rows(record: &Record) -> Vec<Row> {
     rows.extend(counter_rows(record, targets));
     rows.extend(latency_rows(record, targets));
     rows.push(ledger_row(record));
+    rows.extend(sessions::rows(record));
     rows
 }
 
@@ -332,29 +336,31 @@ fn counter_rows(record: &Record, targets: Targets) -> Vec<Row> {
     ]
 }
 
+/// Microseconds, or milliseconds from one on.
+fn microseconds(value: f64) -> String {
+    if value >= 1000.0 {
+        format!("{:.2} ms", value / 1000.0)
+    } else {
+        format!("{value:.0} us")
+    }
+}
+
 fn latency_rows(record: &Record, targets: Targets) -> Vec<Row> {
     let Some(latency) = &record.latency_us else {
         return Vec::new();
-    };
-    let us = |value: f64| {
-        if value >= 1000.0 {
-            format!("{:.2} ms", value / 1000.0)
-        } else {
-            format!("{value:.0} us")
-        }
     };
     vec![Row {
         figure: "latency p50, p99, p99.9",
         value: format!(
             "{}, {}, {}",
-            us(latency.p50),
-            us(latency.p99),
-            us(latency.p999)
+            microseconds(latency.p50),
+            microseconds(latency.p99),
+            microseconds(latency.p999)
         ),
         method: format!(
             "open loop at {} SIRs/s, from the due time, unanswered ones included; max {}",
             scaled(latency.offered_per_s),
-            us(latency.max)
+            microseconds(latency.max)
         ),
         target: targets
             .latency_p99

@@ -2,6 +2,8 @@
 //! asked for, on a machine fit to measure), and did every check pass (the ledger balances, both sides
 //! saw the same). An invalid run says nothing about the engine; a failed check says it is wrong.
 
+mod sessions;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Record, RunFigures};
@@ -59,6 +61,7 @@ pub fn judge(record: &Record, shared_core: bool) -> Verdict {
     balance(record, &mut verdict);
     fitness(record, shared_core, &mut verdict);
     load(record, &mut verdict);
+    sessions::judge(record, &mut verdict);
     verdict
 }
 
@@ -141,7 +144,15 @@ fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
             "the ceiling probes lost {lost} datagrams; raise net.core.rmem_max"
         ));
     }
-    if record.ceiling_share.is_some_and(|share| share > 1.0) {
+    let cycles = record
+        .sessions
+        .as_ref()
+        .and_then(|sessions| sessions.ceiling_share);
+    if [record.ceiling_share, cycles]
+        .into_iter()
+        .flatten()
+        .any(|share| share > 1.0)
+    {
         verdict.invalid(
             "the engine beat its ceiling: the ceiling was disturbed; run again".to_owned(),
         );
@@ -151,10 +162,15 @@ fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
 /// Whether the load was the one asked for.
 fn load(record: &Record, verdict: &mut Verdict) {
     let checks = &record.config.checks;
-    if record.runs.iter().all(|run| run.purpose != "rate") || record.engine.sirs_sent == 0 {
+    let measures = |run: &RunFigures| ["rate", "counted"].contains(&run.purpose.as_str());
+    if !record.runs.iter().any(measures) || record.engine.sirs_sent == 0 {
         verdict.invalid("nothing was measured".to_owned());
     }
-    for run in record.runs.iter().filter(|run| run.rate != "max") {
+    // What a flood displaces is its own figure; a counted run is as long as its last session.
+    let offered = |run: &&RunFigures| {
+        run.rate != "max" && !["flood", "counted"].contains(&run.purpose.as_str())
+    };
+    for run in record.runs.iter().filter(offered) {
         let lag = run.order_lag_us.p99;
         if lag > checks.lag_p99_us_max as f64 {
             verdict.invalid(format!(

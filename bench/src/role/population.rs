@@ -40,7 +40,8 @@ pub fn start(command: &PopulationCommand) -> u8 {
 }
 
 /// So many addresses from [`NEXT_HOP_FIRST`] on.
-fn next_hops(count: u16) -> Vec<SocketAddr> {
+#[must_use]
+pub fn next_hops(count: u16) -> Vec<SocketAddr> {
     let (ip, first) = NEXT_HOP_FIRST;
     // Ports end at 65,535; a longer list goes on at the next address.
     let each = u16::MAX - first;

@@ -21,6 +21,8 @@ pub enum EngineCommand {
     EndLoad,
     /// Wait until every order is over, or the drain time is: event `drained`.
     Drain,
+    /// Say at once what `drained` would say.
+    Books,
     /// Cancel and name what is open, report and exit; a closed stdin or SIGTERM drains first.
     Stop,
     /// Offer identities of the index on a schedule.
@@ -30,6 +32,9 @@ pub enum EngineCommand {
     /// A change of the index as JSON, as it came: `{"put": ..}` or `{"remove": ..}`.
     Change(String),
 }
+
+/// Counters by name; those of an inner object carry its name and a dot before theirs.
+pub type Counters = BTreeMap<String, i64>;
 
 /// A schedule of orders over all identities of the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,12 +48,15 @@ pub struct LoadRequest {
     pub rate: Option<f64>,
     /// Orders in all; none goes on until `end-load`.
     pub orders_max: Option<u64>,
+    /// Fields of every order but its name and recipients.
+    #[serde(default)]
+    pub order: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Why a line is no command.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "command not understood: {0}; give mark, unmark, end-load, drain, stop, a load, an order, or a change with put or remove"
+    "command not understood: {0}; give mark, unmark, end-load, drain, books, stop, a load, an order, or a change with put or remove"
 )]
 pub struct CommandError(String);
 
@@ -69,6 +77,7 @@ impl EngineCommand {
             "unmark" => Ok(Self::Unmark),
             "end-load" => Ok(Self::EndLoad),
             "drain" => Ok(Self::Drain),
+            "books" => Ok(Self::Books),
             "stop" => Ok(Self::Stop),
             json if json.starts_with('{') => {
                 let value: serde_json::Value =
@@ -98,6 +107,7 @@ impl EngineCommand {
             Self::Unmark => "unmark".to_owned(),
             Self::EndLoad => "end-load".to_owned(),
             Self::Drain => "drain".to_owned(),
+            Self::Books => "books".to_owned(),
             Self::Stop => "stop".to_owned(),
             Self::Load(load) => serde_json::json!({ "load": load }).to_string(),
             Self::Order(json) | Self::Change(json) => json.clone(),
@@ -167,8 +177,26 @@ pub struct Measured {
     pub bytes_received: u64,
     /// From the due time to the final response; `offered_per_s` is set by the bench.
     pub latency_us: Latency,
+    /// The buckets behind it: upper bound in microseconds, and how many.
+    pub latency_buckets: Vec<(u64, u64)>,
     /// How late orders were taken against their schedule: readings every quarter second.
     pub order_lag_us: Lag,
+    /// Datagrams sent, those of sessions included.
+    pub datagrams_sent: u64,
+    /// Octets of all datagrams and streams sent; 0 where the engine does not count them.
+    pub octets_sent: u64,
+    /// Octets of all datagrams and streams received.
+    pub octets_received: u64,
+    /// What sessions did.
+    pub sessions: Counters,
+    /// What became of pushes.
+    pub pushes: Counters,
+    /// From the due time of a SIR to its wanted session.
+    pub time_to_session_us: Latency,
+    /// The buckets behind it.
+    pub time_to_session_buckets: Vec<(u64, u64)>,
+    /// CPU time of the whole loadgen process in nanoseconds, read by the bench.
+    pub loadgen_cpu_ns: u64,
 }
 
 /// Event `drained` of the engine: the books since its start, and the last window.
@@ -179,6 +207,12 @@ pub struct Drained {
     pub measured: Measured,
     /// The ledger.
     pub ledger: LedgerFigures,
+    /// Sessions since the engine's start.
+    pub sessions: Counters,
+    /// Pushes since the engine's start.
+    pub pushes: Counters,
+    /// Bytes of the session tables.
+    pub session_bytes: u64,
 }
 
 #[cfg(test)]
@@ -192,6 +226,7 @@ mod tests {
             wanted: Wanted::OneInTurn,
             rate: Some(1e6),
             orders_max: Some(10),
+            order: serde_json::Map::new(),
         };
         let order = r#"{"order":"a","to":{"everybody":true}}"#.to_owned();
         let change = r#"{"remove":{"identity":"sip:a@h"}}"#.to_owned();
@@ -200,6 +235,7 @@ mod tests {
             EngineCommand::Unmark,
             EngineCommand::EndLoad,
             EngineCommand::Drain,
+            EngineCommand::Books,
             EngineCommand::Stop,
             EngineCommand::Load(load),
             EngineCommand::Order(order),

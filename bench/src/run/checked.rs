@@ -17,7 +17,7 @@ use sirocco_loadgen::Mix;
 
 use super::child::Side;
 use super::launch::{self, Cores, Folder, Records};
-use super::plan::loadgen_report;
+use super::results::loadgen_report;
 use super::stage::{Stage, StageError};
 use crate::cli::PopulationShape;
 use crate::progress::Progress;
@@ -90,6 +90,7 @@ pub fn run(
         wanted: scenario.wanted,
         rate: None,
         orders_max: Some(ready.identities),
+        order: scenario.order_fields(),
     };
     stage.tell(Side::Engine, &EngineCommand::Load(load).line())?;
     stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;

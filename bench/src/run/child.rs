@@ -122,6 +122,12 @@ impl Child {
         stdin.flush()
     }
 
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Keeps one of the child's stderr lines for [`Child::last_words`].
     pub fn hear(&mut self, words: String) {
         if self.last_words.len() == LAST_WORDS_MAX {

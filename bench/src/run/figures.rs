@@ -3,11 +3,15 @@
 
 use sirocco_loadgen::LoadgenReport;
 
+use crate::ceiling::cycle;
 use crate::quantity::Rate;
-use crate::record::{EngineFigures, Lag, LoadgenFigures, RunFigures};
+use crate::record::{EngineFigures, Lag, LoadgenFigures, RunFigures, SessionFigures, SessionRun};
 use crate::role::protocol::Measured;
-use crate::scenario::Place;
+use crate::scenario::{Place, Scenario};
 use crate::statistics::Spread;
+
+/// Longest message of a ceiling probe in bytes.
+const MESSAGE_BYTES_MAX: f64 = 1500.0;
 
 /// What a measured run was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,10 @@ pub enum Purpose {
     Rate,
     /// Half the median rate, open loop.
     Latency,
+    /// The scenario's own rate under a flood.
+    Flood,
+    /// So many orders, counted to the last.
+    Counted,
 }
 
 impl Purpose {
@@ -23,6 +31,8 @@ impl Purpose {
         match self {
             Purpose::Rate => "rate",
             Purpose::Latency => "latency",
+            Purpose::Flood => "flood",
+            Purpose::Counted => "counted",
         }
     }
 }
@@ -79,6 +89,84 @@ pub fn run(measured: &Measured, place: Place, rate: Rate, purpose: Purpose) -> R
             request_bytes: ratio(measured.bytes_sent, measured.segments),
             response_bytes: ratio(measured.bytes_received, measured.datagrams_received),
         },
+        sessions: None,
+    }
+}
+
+/// Figures of a run of so many orders, waits for its last sessions included.
+#[must_use]
+pub fn counted(measured: &Measured, scenario: &Scenario) -> RunFigures {
+    let rate = scenario.runs.rate;
+    let mut figures = run(measured, scenario.place, rate, Purpose::Counted);
+    if scenario.has_sessions() {
+        figures.sessions = Some(sessions(measured, rate, 0));
+    }
+    figures
+}
+
+/// Sessions of one measured window; `forged` INVITEs were sent beside them.
+#[must_use]
+pub fn sessions(measured: &Measured, rate: Rate, forged: u64) -> SessionRun {
+    let count = |name: &str| {
+        let count = measured.sessions.get(name).copied().unwrap_or(0);
+        u64::try_from(count).unwrap_or(0)
+    };
+    // A session that ended otherwise was no whole cycle.
+    let cycles = count("ended.engine") + count("ended.peer");
+    let mut setup_us = measured.time_to_session_us.clone();
+    setup_us.offered_per_s = match rate {
+        Rate::Max => 0.0,
+        Rate::PerSecond(rate) => rate as f64,
+    };
+    SessionRun {
+        cycles,
+        cycles_per_s: ratio(cycles, measured.wall_ns) * 1e9,
+        engine_cpu_ns_per_cycle: ratio(measured.cpu_ns, cycles),
+        loadgen_cpu_ns_per_cycle: ratio(measured.loadgen_cpu_ns, cycles),
+        messages_per_cycle: ratio(
+            measured.datagrams_sent + measured.datagrams_received,
+            cycles,
+        ),
+        octets_per_cycle: ratio(measured.octets_sent + measured.octets_received, cycles),
+        setup_us,
+        forged,
+    }
+}
+
+/// The lengths of the nine messages of a cycle, as far as counts by direction tell: the SIR by itself,
+/// the mean of the engine's other three, the mean of the devices' five.
+#[must_use]
+pub fn cycle_bytes(measured: &Measured) -> [u16; cycle::MESSAGES] {
+    let mean = |octets: u64, count: u64| {
+        let mean = ratio(octets, count).round();
+        mean.clamp(1.0, MESSAGE_BYTES_MAX) as u16
+    };
+    let sir = mean(measured.bytes_sent, measured.segments);
+    let sirs = measured.sirs_sent + measured.retransmissions;
+    let others = measured.octets_sent.saturating_sub(sirs * u64::from(sir));
+    let ours = mean(others, measured.datagrams_sent.saturating_sub(sirs));
+    let theirs = mean(measured.octets_received, measured.datagrams_received);
+    [
+        sir, theirs, theirs, ours, theirs, ours, theirs, ours, theirs,
+    ]
+}
+
+/// The repetitions of sessions as one.
+#[must_use]
+pub fn combined_sessions(runs: &[RunFigures]) -> SessionFigures {
+    let of = |figure: fn(&SessionRun) -> f64| {
+        let figures = runs.iter().filter_map(|run| run.sessions.as_ref());
+        Spread::of(figures.map(figure).collect())
+    };
+    let rate = of(|run| run.cycles_per_s);
+    SessionFigures {
+        cycles_per_s: rate.median,
+        cycles_per_s_spread: rate,
+        engine_cpu_ns_per_cycle: of(|run| run.engine_cpu_ns_per_cycle),
+        loadgen_cpu_ns_per_cycle: of(|run| run.loadgen_cpu_ns_per_cycle),
+        messages_per_cycle: of(|run| run.messages_per_cycle).median,
+        octets_per_cycle: of(|run| run.octets_per_cycle).median,
+        ..SessionFigures::default()
     }
 }
 
@@ -183,6 +271,34 @@ mod tests {
         };
         let run = run(&rendered, Place::Nowhere, Rate::Max, Purpose::Rate);
         assert_eq!(run.sirs_per_s, 640.0);
+    }
+
+    #[test]
+    fn cycles_are_the_sessions_that_ended_by_bye() {
+        let sessions = [("ended.engine", 90), ("ended.peer", 10), ("ended.gone", 5)];
+        let measured = Measured {
+            sessions: sessions.map(|(name, n)| (name.to_owned(), n)).into(),
+            loadgen_cpu_ns: 400_000,
+            datagrams_sent: 400,
+            datagrams_received: 500,
+            octets_sent: 100 * 500 + 300 * 600,
+            octets_received: 500 * 400,
+            ..measured(100, 1_000_000_000)
+        };
+        let measured = Measured {
+            segments: 100,
+            bytes_sent: 100 * 500,
+            ..measured
+        };
+        let run = super::sessions(&measured, Rate::Max, 0);
+        assert_eq!((run.cycles, run.cycles_per_s), (100, 100.0));
+        assert_eq!(
+            (run.messages_per_cycle, run.octets_per_cycle),
+            (9.0, 4300.0)
+        );
+        assert_eq!(run.loadgen_cpu_ns_per_cycle, 4000.0);
+        let bytes = cycle_bytes(&measured);
+        assert_eq!(bytes, [500, 400, 400, 600, 400, 600, 400, 600, 400]);
     }
 
     #[test]

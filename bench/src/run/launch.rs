@@ -195,12 +195,19 @@ fn loadgen(scenario: &Scenario, cores: Cores, records: &Records) -> Vec<String> 
             }
         }
     }
-    // On one shared core a spinning loadgen would starve the engine.
+    // On one shared core a spinning loadgen would starve the engine; one whose CPU time is compared
+    // must not spend any on waiting.
+    let waits = cores.shared()
+        || scenario.loadgen.get("idle").and_then(|idle| idle.as_str()) == Some("wait");
     option(
         &mut arguments,
         "--idle",
-        if cores.shared() { "wait" } else { "spin" },
+        if waits { "wait" } else { "spin" },
     );
+    if !scenario.loadgen.is_empty() {
+        let settings = serde_json::to_string(&scenario.loadgen).unwrap_or_default();
+        option(&mut arguments, "--scenario-json", settings);
+    }
     if let Some(path) = &records.loadgen {
         option(&mut arguments, "--record-sirs", path.display());
     }
@@ -309,7 +316,9 @@ mod tests {
 
     #[test]
     fn the_children_understand_their_arguments() {
-        for name in ["dispatch", "direct", "null", "overload"] {
+        for name in [
+            "dispatch", "direct", "null", "overload", "sessions", "faults",
+        ] {
             let scenario = Scenario::find(name).unwrap();
             let records = Records {
                 engine: Some("e".into()),
@@ -333,7 +342,15 @@ mod tests {
             let Role::Loadgen(loadgen) = parsed.unwrap().role else {
                 panic!("{name}")
             };
-            assert!(loadgen.child && loadgen.mix.parse::<sirocco_loadgen::Mix>().is_ok());
+            assert!(loadgen.child && loadgen.mix.is_some());
+            let settings = loadgen.scenario_json.as_deref().unwrap_or("{}");
+            let settings: sirocco_loadgen::LoadgenConfig = serde_json::from_str(settings).unwrap();
+            settings.validate().unwrap();
+            assert_eq!(
+                settings.session.is_some(),
+                scenario.has_sessions(),
+                "{name}"
+            );
         }
     }
 }

@@ -1,12 +1,22 @@
 //! `sirocco bench`: from a scenario to a record. `plan` says what is run in which order, `stage` holds
-//! both children, `child` one of them, `figures` turns reports into figures, `checked` is the pass of
-//! `--verify`.
+//! both children, `child` one of them, `figures` turns reports into figures, `results` those into the
+//! record, `checked` is the pass of `--verify`. `counted` runs a given number of orders, for `hold`,
+//! `judged` and `addressing`; `people` writes the population that they share; `flood` and `sipp` are what
+//! runs beside.
 
+pub mod addressing;
 pub mod checked;
 pub mod child;
+pub mod counted;
 pub mod figures;
+pub mod flood;
+pub mod hold;
+pub mod judged;
 pub mod launch;
+pub mod people;
 pub mod plan;
+pub mod results;
+pub mod sipp;
 pub mod stage;
 
 use std::path::Path;

@@ -1,33 +1,37 @@
 //! What a bench runs, in its order: population, then measurement and ceiling in turn so that both see
 //! the same machine, then an open-loop run at half the median rate for the latency, then the pass of
-//! `--verify` with processes of its own. Called by `run::start`.
+//! `--verify` with processes of its own. Scenarios that hold, judge or compare run by `hold`, `judged`
+//! and `addressing` instead, which use the parts here. Called by `run::start`.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use sirocco_loadgen::LoadgenReport;
 
-use super::checked;
 use super::child::Side;
+use super::counted::{self, Awaited};
 use super::figures::{self, Purpose};
+use super::flood::Flood;
 use super::launch::{self, Cores, Folder, Records};
+use super::results::{Results, loadgen_report, record};
+use super::sipp::{self, Sipp};
 use super::stage::{Stage, StageError};
+use super::{addressing, checked, hold, judged, people};
+use crate::ceiling::cycle::CycleGauge;
 use crate::ceiling::{self, CeilingSpec, Gauge, Probes, Timing};
 use crate::cli::BenchArgs;
-use crate::host::{CpuTicks, Host, commit};
+use crate::host::{CpuTicks, Host};
 use crate::progress::Progress;
 use crate::quantity::Rate;
-use crate::record::{EngineFigures, LedgerFigures, Record, RunFigures, SCHEMA};
+use crate::record::{Record, RunFigures};
 use crate::role::protocol::{Drained, EngineCommand, EngineReady, LoadRequest, Measured};
 use crate::scenario::{Place, Scenario};
 use crate::statistics::Spread;
-use crate::verdict::{self, Verdict};
-use crate::verify::Verification;
+use crate::verdict;
 
 /// Time for a child to answer a command at once.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -67,18 +71,12 @@ pub enum PlanError {
     /// The pass of `--verify` could not be made.
     #[error(transparent)]
     Checked(#[from] checked::CheckedError),
-}
-
-/// What the runs brought.
-#[derive(Debug, Default)]
-struct Results {
-    ready: EngineReady,
-    runs: Vec<RunFigures>,
-    ceiling: Option<ceiling::Ceiling>,
-    ledger: LedgerFigures,
-    loadgen: LoadgenReport,
-    reports: BTreeMap<String, Value>,
-    notices: Vec<String>,
+    /// SIPp could not be run beside.
+    #[error(transparent)]
+    Sipp(#[from] sipp::SippError),
+    /// A population could not be written.
+    #[error("writing a population: {0}")]
+    Population(#[from] sirocco_index::population::GenerateError),
 }
 
 /// Runs the scenario and returns its record, with a verdict.
@@ -94,13 +92,28 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     let interrupted = interrupts()?;
     let folder = Folder::make().map_err(|error| system("making target/sirocco", error))?;
     let progress = RefCell::new(Progress::new(args.quiet));
+    let mut staged = people::staged(&scenario, &folder)?;
+    if args.sipp {
+        // CPU times are compared: neither side may burn any by waiting.
+        staged.loadgen.insert("idle".to_owned(), "wait".into());
+    }
     let bench = Bench {
-        scenario: &scenario,
+        scenario: &staged,
         cores,
         folder: &folder,
         progress: &progress,
+        interrupted: &interrupted,
     };
-    let results = bench.measure(!args.no_ceiling, &interrupted)?;
+    let results = if scenario.addressing.is_some() {
+        addressing::run(&bench)?
+    } else if scenario.outcome.is_some() {
+        judged::run(&bench)?
+    } else if scenario.hold.is_some() {
+        hold::run(&bench)?
+    } else {
+        let sipp = args.sipp.then(|| Sipp::find(&folder, cores)).transpose()?;
+        bench.measure(!args.no_ceiling, sipp)?
+    };
     let verify = match args.verify {
         true => Some(checked::run(
             &scenario,
@@ -120,7 +133,8 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     Ok(record)
 }
 
-fn system(what: &'static str, error: io::Error) -> PlanError {
+/// An error of the system with what was being done.
+pub fn system(what: &'static str, error: io::Error) -> PlanError {
     PlanError::System { what, error }
 }
 
@@ -134,71 +148,143 @@ fn interrupts() -> Result<Arc<AtomicBool>, PlanError> {
     Ok(flag)
 }
 
-struct Bench<'a> {
-    scenario: &'a Scenario,
-    cores: Cores,
-    folder: &'a Folder,
-    progress: &'a RefCell<Progress>,
+/// What every run needs.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    /// What is run.
+    pub scenario: &'a Scenario,
+    /// The cores of both sides.
+    pub cores: Cores,
+    /// Where files go.
+    pub folder: &'a Folder,
+    /// What people see.
+    pub progress: &'a RefCell<Progress>,
+    /// Set by Ctrl-C.
+    pub interrupted: &'a Arc<AtomicBool>,
+}
+
+/// Both gauges of a bench, once they are calibrated.
+#[derive(Default)]
+struct Gauges {
+    messages: Option<Gauge>,
+    cycles: Option<CycleGauge>,
 }
 
 impl Bench<'_> {
-    fn phase(&self, text: impl Into<String>) {
+    /// Tells people what begins.
+    pub fn phase(&self, text: impl Into<String>) {
         self.progress.borrow_mut().phase(text);
     }
 
-    fn watch(&self) -> impl FnMut(&HashMap<Side, Value>) {
+    /// What is called with news of both sides.
+    pub fn watch(&self) -> impl FnMut(&HashMap<Side, Value>) {
         |sides| self.progress.borrow_mut().news(sides)
     }
 
-    fn measure(
-        &self,
-        with_ceiling: bool,
-        interrupted: &Arc<AtomicBool>,
-    ) -> Result<Results, PlanError> {
-        let mut stage = self.stage(interrupted)?;
-        let mut results = Results::default();
-        self.phase("starting the loadgen and loading the population");
-        let files = (&Records::default(), self.folder);
+    fn measure(&self, with_ceiling: bool, mut sipp: Option<Sipp>) -> Result<Results, PlanError> {
+        let mut stage = self.stage()?;
+        let mut results = Results {
+            ready: self.launch(&mut stage)?,
+            ..Results::default()
+        };
+        let mut gauges = Gauges::default();
         let (scenario, cores) = (self.scenario, self.cores);
-        results.ready = launch::start(&mut stage, scenario, cores, files, &mut self.watch())?;
-        let mut gauge = None;
         for repetition in 1..=scenario.runs.repetitions {
             let rate = scenario.runs.rate;
             self.phase(format!(
                 "run {repetition} of {} at {rate}",
                 scenario.runs.repetitions
             ));
+            let length = scenario.runs.measured_ms;
             let measured =
-                self.run_once(&mut stage, rate, scenario.runs.measured_ms, &mut results)?;
-            results
-                .runs
-                .push(figures::run(&measured, scenario.place, rate, Purpose::Rate));
+                self.measure_once(&mut stage, (rate, Purpose::Rate), length, &mut results)?;
             if with_ceiling && scenario.place != Place::Nowhere && !cores.shared() {
                 self.phase("ceiling: raw messages of the same lengths, no Sirocco code");
-                self.gauge(&mut stage, &mut gauge, &results.runs[0].engine)?;
+                self.gauge(&mut stage, &mut gauges, &measured)?;
+            }
+            if let Some(sipp) = &mut sipp {
+                self.phase("SIPp: the same flow between two of them");
+                stage.pause();
+                let ran = sipp.repeat();
+                stage.resume();
+                ran?;
             }
         }
-        results.ceiling = gauge.map(|gauge| gauge.ceiling());
+        results.ceiling = gauges.messages.map(|gauge| gauge.ceiling());
+        if let (Some(ceiling), Some(cycles)) = (&mut results.ceiling, gauges.cycles) {
+            ceiling.cycle = Some(cycles.ceiling());
+        }
         if let Some(rate) = self.latency_rate(&results.runs) {
             self.phase(format!("latency, open loop at {rate} SIRs/s"));
             let length = scenario.runs.latency_ms;
-            let measured = self.run_once(&mut stage, rate, length, &mut results)?;
-            results.runs.push(figures::run(
-                &measured,
-                scenario.place,
-                rate,
-                Purpose::Latency,
-            ));
+            self.measure_once(&mut stage, (rate, Purpose::Latency), length, &mut results)?;
         }
         self.phase("stopping");
         self.finish(&mut stage, &mut results)?;
+        results.sipp = sipp.map(|sipp| sipp.figures(&results.runs));
+        results.flood = super::flood::figures(&results.runs, &results.sessions);
         Ok(results)
     }
 
-    fn stage(&self, interrupted: &Arc<AtomicBool>) -> Result<Stage, PlanError> {
+    /// One measured run, kept among the results; under a flood, one without it before.
+    fn measure_once(
+        &self,
+        stage: &mut Stage,
+        (rate, purpose): (Rate, Purpose),
+        length: u64,
+        results: &mut Results,
+    ) -> Result<Measured, PlanError> {
+        let floods = self.scenario.flood.as_ref().map(|flood| flood.times);
+        for times in std::iter::once(None).chain(floods.map(Some)) {
+            let flood = match times {
+                Some(times) => {
+                    self.phase(format!(
+                        "the same with {times} forged INVITEs for each session"
+                    ));
+                    Some(Flood::start(&results.ready.address, rate, times)?)
+                }
+                None => None,
+            };
+            let measured = self.run_once(stage, rate, length, results)?;
+            let forged = flood.map_or(0, Flood::stop);
+            let purpose = if forged > 0 { Purpose::Flood } else { purpose };
+            let mut run = figures::run(&measured, self.scenario.place, rate, purpose);
+            if self.scenario.has_sessions() {
+                run.sessions = Some(figures::sessions(&measured, rate, forged));
+            }
+            results.runs.push(run);
+            if times.is_some() || floods.is_none() {
+                return Ok(measured);
+            }
+        }
+        Ok(Measured::default())
+    }
+
+    /// An empty stage of this program.
+    ///
+    /// # Errors
+    /// When the program cannot be found.
+    pub fn stage(&self) -> Result<Stage, PlanError> {
         let program =
             std::env::current_exe().map_err(|error| system("finding this program", error))?;
-        Ok(Stage::new(program, Arc::clone(interrupted)))
+        Ok(Stage::new(program, Arc::clone(self.interrupted)))
+    }
+
+    /// Starts both sides and waits until they are ready.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn launch(&self, stage: &mut Stage) -> Result<EngineReady, PlanError> {
+        self.phase("starting the loadgen and loading the population");
+        let files = (&Records::default(), self.folder);
+        let watch = &mut self.watch();
+        Ok(launch::start(
+            stage,
+            self.scenario,
+            self.cores,
+            files,
+            watch,
+        )?)
     }
 
     /// Half the median of the runs at full speed, where the scenario wants a latency run.
@@ -227,6 +313,7 @@ impl Bench<'_> {
             wanted: scenario.wanted,
             rate: self.orders_per_s(rate, &results.ready),
             orders_max: None,
+            order: scenario.order_fields(),
         };
         let tell =
             |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
@@ -238,19 +325,32 @@ impl Bench<'_> {
             watch,
         )?;
         tell(stage, EngineCommand::Mark)?;
+        let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen);
         stage.run_for(Duration::from_millis(measured_ms), "measuring", watch)?;
         tell(stage, EngineCommand::Unmark)?;
+        let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen) - loadgen_cpu_ns;
         tell(stage, EngineCommand::EndLoad)?;
         tell(stage, EngineCommand::Drain)?;
         let limit = Duration::from_millis(scenario.runs.drain_ms_max) + DRAIN_GRACE;
         let drained = stage.wait((Side::Engine, "drained"), "draining", limit, watch)?;
-        let drained: Drained = serde_json::from_value(drained).unwrap_or_default();
-        results.ledger = drained.ledger;
-        Ok(drained.measured)
+        let mut drained: Drained = serde_json::from_value(drained).unwrap_or_default();
+        if scenario.has_sessions() {
+            // The last SIRs are answered, their sessions under way.
+            let awaited = Awaited {
+                accepted: drained.ledger.accepted,
+                holds: false,
+            };
+            drained = counted::settle(self, stage, awaited, limit)?;
+        }
+        results.take(&drained);
+        Ok(Measured {
+            loadgen_cpu_ns,
+            ..drained.measured
+        })
     }
 
     /// A rate is one of SIRs; the schedule offers identities, each of which takes one or several.
-    fn orders_per_s(&self, rate: Rate, ready: &EngineReady) -> Option<f64> {
+    pub fn orders_per_s(&self, rate: Rate, ready: &EngineReady) -> Option<f64> {
         let Rate::PerSecond(rate) = rate else {
             return None;
         };
@@ -263,26 +363,39 @@ impl Bench<'_> {
         Some(rate as f64 / each)
     }
 
-    /// Runs the ceiling once more while both children stand still.
+    /// Runs the ceilings once more while both children stand still.
     fn gauge(
         &self,
         stage: &mut Stage,
-        gauge: &mut Option<Gauge>,
-        engine: &EngineFigures,
+        gauges: &mut Gauges,
+        measured: &Measured,
     ) -> Result<(), PlanError> {
-        let failed = |error| system("measuring the ceiling", error);
         stage.pause();
-        let gauge = match gauge {
-            Some(gauge) => gauge,
-            None => gauge.insert(Gauge::calibrate(self.ceiling_spec(engine)).map_err(failed)?),
-        };
-        let repeated = gauge.repeat().map_err(failed);
+        let repeated = self.repeat(gauges, measured);
         stage.resume();
-        repeated
+        repeated.map_err(|error| system("measuring the ceiling", error))
+    }
+
+    fn repeat(&self, gauges: &mut Gauges, measured: &Measured) -> io::Result<()> {
+        let spec = self.ceiling_spec(measured);
+        let messages = match &mut gauges.messages {
+            Some(gauge) => gauge,
+            none => none.insert(Gauge::calibrate(spec)?),
+        };
+        messages.repeat()?;
+        if self.scenario.has_sessions() {
+            let cycles = match &mut gauges.cycles {
+                Some(gauge) => gauge,
+                none => none.insert(spec.cycles(figures::cycle_bytes(measured))?),
+            };
+            cycles.repeat()?;
+        }
+        Ok(())
     }
 
     /// The same lengths, train length and next hops as the run really had.
-    fn ceiling_spec(&self, engine: &EngineFigures) -> CeilingSpec {
+    fn ceiling_spec(&self, measured: &Measured) -> CeilingSpec {
+        let engine = figures::run(measured, self.scenario.place, Rate::Max, Purpose::Rate).engine;
         let bytes = |mean: f64| mean.round().clamp(1.0, MESSAGE_BYTES_MAX) as u16;
         CeilingSpec {
             cores: ceiling::Cores {
@@ -299,7 +412,11 @@ impl Bench<'_> {
         }
     }
 
-    fn finish(&self, stage: &mut Stage, results: &mut Results) -> Result<(), PlanError> {
+    /// Stops both sides and keeps what they say.
+    ///
+    /// # Errors
+    /// When one says nothing.
+    pub fn finish(&self, stage: &mut Stage, results: &mut Results) -> Result<(), PlanError> {
         let watch = &mut self.watch();
         let report = stage.dismiss(Side::Engine, PROMPT, watch)?;
         results.reports.insert("engine".to_owned(), report);
@@ -316,75 +433,5 @@ impl Bench<'_> {
         results.notices = stage.notices().to_vec();
         stage.end();
         Ok(())
-    }
-}
-
-/// The loadgen's report without the name of its event.
-#[must_use]
-pub fn loadgen_report(event: &Value) -> LoadgenReport {
-    serde_json::from_value(event.clone()).unwrap_or_default()
-}
-
-fn record(
-    scenario: Scenario,
-    cores: Cores,
-    results: Results,
-    verify: Option<Verification>,
-) -> Record {
-    let rated: Vec<RunFigures> = results
-        .runs
-        .iter()
-        .filter(|run| run.purpose == "rate")
-        .cloned()
-        .collect();
-    let (engine, rate) = figures::combined(&rated);
-    let cpu_ns_per_sir = engine.cpu_ns_per_sir;
-    let applies = results
-        .ceiling
-        .as_ref()
-        .and_then(|ceiling| match scenario.place {
-            Place::Edges => ceiling.gso_gro.as_ref(),
-            Place::Direct => ceiling.datagram.as_ref(),
-            Place::Nowhere => None,
-        });
-    let ceiling_share = applies.map(|probe| rate.median * probe.ns_per_message / 1e9);
-    let raw_cpu_ns = applies.map(|probe| probe.cpu_ns_per_message.median);
-    // The latency comes from an open-loop run: the one made for it, or the last rated one.
-    let open = results
-        .runs
-        .iter()
-        .rev()
-        .find(|run| run.latency_us.offered_per_s > 0.0);
-    Record {
-        schema: SCHEMA.to_owned(),
-        scenario: scenario.name.clone(),
-        seed: scenario.seed,
-        commit: commit(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_unix_s: 0,
-        took_s: 0.0,
-        command_line: std::env::args().collect(),
-        host: Host::default(),
-        cores: [cores.engine, cores.loadgen],
-        cpu_ticks: CpuTicks::default(),
-        identities: results.ready.identities,
-        devices: results.ready.devices,
-        index_bytes: results.ready.index_bytes,
-        population_ms: results.ready.load_ms,
-        engine,
-        sirs_per_s: rate.median,
-        ceiling_share,
-        ceiling_cpu_share: raw_cpu_ns.map(|ns| ns / cpu_ns_per_sir.max(f64::MIN_POSITIVE)),
-        sirs_per_s_spread: rate,
-        latency_us: open.map(|run| run.latency_us.clone()),
-        ceiling: results.ceiling,
-        loadgen: figures::loadgen(&results.loadgen),
-        ledger: results.ledger.balanced(),
-        verify,
-        notices: results.notices,
-        runs: results.runs,
-        verdict: Verdict::default(),
-        reports: results.reports,
-        config: scenario,
     }
 }

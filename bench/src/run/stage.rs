@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::child::{Child, Line, Side};
+use crate::host::{cpu_ns_of, resident_bytes_of};
 
 /// How often a wait looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
@@ -98,6 +99,20 @@ impl Stage {
             .map_err(|error| StageError::Start { side, error })?;
         self.children.insert(side, child);
         Ok(())
+    }
+
+    /// CPU time of a child so far in nanoseconds; 0 when there is none.
+    #[must_use]
+    pub fn cpu_ns(&self, side: Side) -> u64 {
+        let child = self.children.get(&side);
+        child.map_or(0, |child| cpu_ns_of(child.id()))
+    }
+
+    /// Resident memory of a child in bytes; 0 when there is none.
+    #[must_use]
+    pub fn resident_bytes(&self, side: Side) -> u64 {
+        let child = self.children.get(&side);
+        child.map_or(0, |child| resident_bytes_of(child.id()))
     }
 
     /// Tells a child a command.

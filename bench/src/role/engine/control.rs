@@ -13,17 +13,17 @@ use sirocco_dispatch::change::IndexChange;
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::live::Live;
 use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
-use sirocco_dispatch::order::{Audience, Mode, Order};
-use sirocco_dispatch::report::EngineReport;
+use sirocco_dispatch::order::{Audience, Order};
 use sirocco_dispatch::worker::{Command, Event};
 use sirocco_index::Identity;
 use sirocco_ring::Waker;
 
+use super::Failure;
 use super::door::{Applied, Arrival, answer};
-use super::{Failure, window};
+use super::window::{self, Window};
 use crate::role::protocol::{EngineCommand, LoadRequest};
 use crate::role::{complain, emit};
-use crate::scenario::Wanted;
+use crate::scenario::{Wanted, order};
 
 /// Time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -40,7 +40,8 @@ const COLLECT: Duration = Duration::from_secs(60);
 /// What a report was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    Baseline,
+    Marked,
+    Unmarked,
     Drained,
 }
 
@@ -53,7 +54,7 @@ pub struct Control {
     /// Orders under way by name, and how many of each.
     active: HashMap<String, usize>,
     asked: VecDeque<Purpose>,
-    baseline: EngineReport,
+    window: Window,
     drain_until: Option<Instant>,
     loads: u64,
     /// Orders a second of the last load.
@@ -87,7 +88,7 @@ impl Control {
             drain: Duration::from_millis(config.drain_ms),
             active: HashMap::new(),
             asked: VecDeque::new(),
-            baseline: EngineReport::default(),
+            window: Window::default(),
             drain_until: None,
             loads: 0,
             rate: None,
@@ -190,7 +191,7 @@ impl Control {
     fn obey(&mut self, command: EngineCommand) {
         match command {
             EngineCommand::Mark => {
-                self.ask(Purpose::Baseline);
+                self.ask(Purpose::Marked);
                 self.command(Command::Mark);
                 (self.marked, self.lags_us) = (true, Vec::new());
             }
@@ -198,9 +199,11 @@ impl Control {
                 self.sample();
                 self.marked = false;
                 self.command(Command::Unmark);
+                self.ask(Purpose::Unmarked);
             }
             EngineCommand::EndLoad => self.command(Command::StopLoads),
             EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
+            EngineCommand::Books => self.ask(Purpose::Drained),
             EngineCommand::Stop => self.command(Command::Stop),
             EngineCommand::Load(request) => self.load(&request),
             // The door reads orders and changes itself.
@@ -220,17 +223,19 @@ impl Control {
         };
         shuffle(&mut identities, request.seed);
         let (wanted, mode) = match request.wanted {
-            Wanted::OneInTurn => (LoadWanted::OneInTurn, Mode::Targeted),
-            Wanted::All => (LoadWanted::All, Mode::FanOut),
+            Wanted::OneInTurn => (LoadWanted::OneInTurn, "targeted"),
+            Wanted::All => (LoadWanted::All, "fan-out"),
         };
         let orders_max = request.orders_max.unwrap_or(u64::MAX);
         self.rate = request.rate;
         self.loads += 1;
+        let mut fields = request.order.clone();
+        fields.entry("mode").or_insert_with(|| mode.into());
         let audience = Audience::Load(Load::new(identities.into(), wanted, self.rate, orders_max));
-        self.order(Order {
-            mode,
-            ..Order::new(&format!("load-{}", self.loads), audience)
-        });
+        match order(fields, &format!("load-{}", self.loads)) {
+            Ok(order) => self.order(Order { audience, ..order }),
+            Err(error) => return complain(error),
+        }
         emit("loaded", &request);
     }
 
@@ -254,11 +259,12 @@ impl Control {
                 emit("refused", &Refused { order, reason });
             }
             Event::Report(report) => match self.asked.pop_front() {
-                Some(Purpose::Baseline) => self.baseline = *report,
+                Some(Purpose::Marked) => self.window.begin = *report,
+                Some(Purpose::Unmarked) => self.window.end = *report,
                 Some(Purpose::Drained) => {
                     emit(
                         "drained",
-                        &window::drained(&report, &self.baseline, &self.lags_us),
+                        &window::drained(&report, &self.window, &self.lags_us),
                     );
                 }
                 None => {}

@@ -3,19 +3,89 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use sirocco_dispatch::report::{Balance, EngineReport};
 
 use crate::record::{Lag, Latency, LedgerFigures};
-use crate::role::protocol::{Drained, Measured};
+use crate::role::protocol::{Counters, Drained, Measured};
 
-/// What `drained` says: `baseline` is the report at the mark, `lags_us` the readings of the order
+/// The reports at both ends of a window.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// At the mark.
+    pub begin: EngineReport,
+    /// At the unmark.
+    pub end: EngineReport,
+}
+
+/// What `drained` says: `report` is the one after the drain, `lags_us` the readings of the order
 /// source's lag in the window.
 #[must_use]
-pub fn drained(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> Drained {
+pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drained {
+    let json = |report: &EngineReport| serde_json::to_value(report).unwrap_or_default();
+    let (begin, end, now) = (json(&window.begin), json(&window.end), json(report));
+    let count = |name: &str| now["window"][name].as_u64().unwrap_or_default();
+    let measured = Measured {
+        octets_sent: count("bytes_sent"),
+        octets_received: count("bytes_received"),
+        sessions: difference(&end["sessions"], &begin["sessions"]),
+        pushes: difference(&end["pushes"], &begin["pushes"]),
+        time_to_session_us: percentiles(&now["time_to_session_us"]),
+        time_to_session_buckets: buckets(&now["time_to_session_us"]),
+        ..measured(report, &window.begin, lags_us)
+    };
     Drained {
-        measured: measured(report, baseline, lags_us),
+        measured,
         ledger: ledger(&report.ledger),
+        sessions: counters(&now["sessions"]),
+        pushes: counters(&now["pushes"]),
+        session_bytes: now["session_bytes"].as_u64().unwrap_or_default(),
     }
+}
+
+/// Every number of an object and of those in it, by name.
+fn counters(object: &Value) -> Counters {
+    let mut found = Counters::new();
+    for (name, value) in object.as_object().into_iter().flatten() {
+        match value.as_i64() {
+            Some(count) => {
+                found.insert(name.clone(), count);
+            }
+            None => found.extend(
+                counters(value)
+                    .into_iter()
+                    .map(|(inner, count)| (format!("{name}.{inner}"), count)),
+            ),
+        }
+    }
+    found
+}
+
+/// What was counted between two readings of one object.
+fn difference(now: &Value, earlier: &Value) -> Counters {
+    let earlier = counters(earlier);
+    let mut counted = counters(now);
+    for (name, count) in &mut counted {
+        *count -= earlier.get(name).copied().unwrap_or(0);
+    }
+    counted
+}
+
+fn percentiles(latency: &Value) -> Latency {
+    let figure = |name: &str| latency[name].as_f64().unwrap_or_default();
+    Latency {
+        offered_per_s: 0.0,
+        count: latency["count"].as_u64().unwrap_or_default(),
+        p50: figure("p50"),
+        p90: figure("p90"),
+        p99: figure("p99"),
+        p999: figure("p999"),
+        max: figure("max"),
+    }
+}
+
+fn buckets(latency: &Value) -> Vec<(u64, u64)> {
+    serde_json::from_value(latency["buckets"].clone()).unwrap_or_default()
 }
 
 fn measured(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> Measured {
@@ -52,7 +122,10 @@ fn measured(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> 
             p999: latency.p999 as f64,
             max: latency.max as f64,
         },
+        latency_buckets: latency.buckets.clone(),
         order_lag_us: lag(lags_us),
+        datagrams_sent: window.datagrams_sent,
+        ..Measured::default()
     }
 }
 
@@ -108,7 +181,7 @@ mod tests {
         };
         report.train_sizes = vec![0; 129];
         (report.train_sizes[64], report.train_sizes[2]) = (3, 1);
-        let measured = drained(&report, &EngineReport::default(), &[]).measured;
+        let measured = drained(&report, &Window::default(), &[]).measured;
         assert_eq!((measured.trains, measured.segments), (4, 194));
         assert_eq!(measured.bytes_sent, 97_000);
     }
@@ -117,10 +190,23 @@ mod tests {
     fn failures_count_from_the_mark() {
         let mut report = EngineReport::default();
         report.ledger.failed_by_cause = [("486".to_owned(), 5), ("timeout".to_owned(), 2)].into();
-        let mut baseline = EngineReport::default();
-        baseline.ledger.failed_by_cause = [("486".to_owned(), 3), ("timeout".to_owned(), 2)].into();
-        let failed = drained(&report, &baseline, &[]).measured.sirs_failed;
+        let mut window = Window::default();
+        window.begin.ledger.failed_by_cause =
+            [("486".to_owned(), 3), ("timeout".to_owned(), 2)].into();
+        let failed = drained(&report, &window, &[]).measured.sirs_failed;
         assert_eq!(failed, [("486".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn counters_are_named_by_their_path_and_subtracted() {
+        let end = serde_json::json!({"opened": 9, "ended": {"engine": 7}, "words": "none"});
+        let begin = serde_json::json!({"opened": 4, "ended": {"engine": 3}});
+        let counted = difference(&end, &begin);
+        assert_eq!(
+            counted,
+            [("opened".to_owned(), 5), ("ended.engine".to_owned(), 4)].into()
+        );
+        assert_eq!(difference(&Value::Null, &begin), Counters::new());
     }
 
     #[test]
