@@ -16,11 +16,16 @@ use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
 use crate::session::{
-    CALLS_MAX, Disturbance, Flood, Invite, RATE_MAX, Register, SessionPolicy, SourcesConfig,
+    CALLS_MAX, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register, SessionPolicy,
+    SourcesConfig, Take,
 };
 
 /// The most edges of one worker: one socket each.
 pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
+/// Connections of one worker: one for each edge and address of an engine.
+const STREAMS_MAX: u32 = LINKS_MAX as u32;
+/// Receive buffers of connections, 16 KiB each.
+const STREAM_BUFFERS: u32 = 256;
 /// The octets that all edges' receive buffers together may ask for: 1 GiB.
 const RECEIVE_BYTES_TOTAL: u32 = 1 << 30;
 /// The receive buffer of the direct socket, which takes the whole population's traffic one datagram
@@ -385,6 +390,17 @@ impl LoadgenConfig {
         }))
     }
 
+    /// Tells whether any device takes content by MSRP.
+    pub(crate) fn takes_streams(&self) -> bool {
+        let classes = self
+            .classes
+            .iter()
+            .filter_map(|class| class.session.as_ref());
+        let callers = self.invite.iter().map(|invite| &invite.session);
+        let mut policies = self.session.iter().chain(classes).chain(callers);
+        policies.any(|policy| policy.takes(Take::Msrp))
+    }
+
     fn sources(&self) -> Result<SourcesConfig, ConfigError> {
         let tokens = self
             .invite
@@ -473,6 +489,10 @@ impl LoadgenConfig {
                 config
             }
         };
+        if self.takes_streams() {
+            config.streams_max = STREAMS_MAX;
+            config.stream_buffers = STREAM_BUFFERS;
+        }
         config.slab_bytes = TRAIN_BYTES_MAX as u32;
         config.backend = self.backend;
         config.huge_pages = self.huge_pages;

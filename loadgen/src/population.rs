@@ -363,6 +363,12 @@ impl Population {
         calls.lanes.drain(send);
     }
 
+    /// Returns the connections of calls, where there are calls.
+    #[inline]
+    pub(crate) fn links(&mut self) -> Option<&mut Calls> {
+        self.desk.calls.as_deref_mut()
+    }
+
     /// Returns what devices did with SIRs and sessions, by the name of their class.
     #[must_use]
     pub fn sessions(&self) -> BTreeMap<String, SessionCounts> {

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sirocco_ring::clock::now_ns;
-use sirocco_ring::{DATAGRAMS_PER_SLAB_MAX, Datagram, OpenError, Port, Wait, affinity};
+use sirocco_ring::{
+    DATAGRAMS_PER_SLAB_MAX, Datagram, OpenError, Port, StreamEvent, StreamId, Wait, affinity,
+};
 
 use crate::config::{ConfigError, Idle, LoadgenConfig, Place};
 use crate::journal::Journal;
@@ -23,6 +25,8 @@ use crate::stage::{Stage, send_train, train_to};
 const ARRIVALS_PER_TURN_MAX: usize = 16;
 /// The same in direct mode, where each buffer is one datagram at several microseconds.
 const DIRECT_ARRIVALS_PER_TURN_MAX: usize = 128;
+/// Events of streams per turn.
+const STREAM_EVENTS_PER_TURN_MAX: usize = 1024;
 /// Trains of late answers per turn, so that they cannot hold up the others.
 const LATE_TRAINS_PER_TURN_MAX: usize = 32;
 /// Slabs kept back from receiving for late answers and for trains that must be split.
@@ -113,6 +117,8 @@ struct Worker<'c> {
     stage: Stage,
     datagrams: Vec<Datagram>,
     arrivals_per_turn_max: usize,
+    /// The stream of each connection of calls, by its number.
+    streams: Vec<Option<StreamId>>,
     meter: Meter,
     /// Whether the last turn found nothing to do.
     is_idle: bool,
@@ -161,6 +167,7 @@ impl<'c> Worker<'c> {
             stage: Stage::new(),
             datagrams: Vec::with_capacity(DATAGRAMS_PER_SLAB_MAX),
             arrivals_per_turn_max,
+            streams: Vec::new(),
             meter,
             is_idle: false,
             now_ns,
@@ -189,6 +196,9 @@ impl<'c> Worker<'c> {
         self.port.sent(|_| {});
         let due = self.population.advance(self.now_ns);
         let arrivals = self.receive();
+        if self.config.takes_streams() {
+            self.move_streams();
+        }
         let trains = self.release_late();
         let departures = self.depart(true);
         self.is_idle = arrivals + trains + due + departures == 0;
@@ -239,6 +249,45 @@ impl<'c> Worker<'c> {
         }
         self.send_row();
         budget
+    }
+
+    /// Connects what calls ask for, and moves the octets of connections both ways.
+    fn move_streams(&mut self) {
+        let Worker {
+            port,
+            population,
+            streams,
+            ..
+        } = self;
+        let Some(calls) = population.links() else {
+            return;
+        };
+        port.streams(STREAM_EVENTS_PER_TURN_MAX, |event| match event {
+            StreamEvent::Received { stream, bytes } => {
+                if let Some(link) = streams.iter().position(|open| *open == Some(stream)) {
+                    calls.link_received(link as u32, bytes);
+                }
+            }
+            StreamEvent::Closed { stream, .. } | StreamEvent::Refused { stream, .. } => {
+                if let Some(link) = streams.iter().position(|open| *open == Some(stream)) {
+                    streams[link] = None;
+                    calls.links.close(link as u32);
+                }
+            }
+            _ => {}
+        });
+        while let Some((link, target)) = calls.links.take_wanted() {
+            let at = link as usize;
+            streams.resize(streams.len().max(at + 1), None);
+            streams[at] = port.connect(target, None);
+            if streams[at].is_none() {
+                calls.links.close(link);
+            }
+        }
+        calls.links.drain(|link, octets| {
+            let stream = streams.get(link as usize).copied().flatten();
+            stream.is_some_and(|stream| port.send_stream(stream, octets).is_ok())
+        });
     }
 
     /// Sends what calls wrote: trains that are full, with `all` the others too; returns how many.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::counts::{SessionTotals, Sheet};
 use super::edges::Edges;
 use super::lanes::{Disturbance, Draft, Lanes};
+use super::links::Links;
 use super::name::Name;
 use super::people::People;
 use super::policy::{Fault, SessionPolicy, Traits};
@@ -82,6 +83,7 @@ pub(crate) struct Calls {
     pub(crate) sheets: Vec<Sheet>,
     pub(crate) policies: Vec<Option<SessionPolicy>>,
     pub(crate) config: CallsConfig,
+    pub(crate) links: Links,
     pub(super) draft: Draft,
     pub(super) wheel: Wheel,
     pub(super) ppgs: Vec<Ppg>,
@@ -125,6 +127,7 @@ impl Calls {
             people,
             sheets: config.policies.iter().map(|_| Sheet::new()).collect(),
             policies: config.policies.clone(),
+            links: Links::default(),
             draft: Draft::new(),
             wheel: Wheel::new(now_ns),
             ppgs: Vec::new(),
@@ -492,7 +495,9 @@ impl Calls {
             messages_sent: self.lanes.sent_by_kind(),
             octets_sent: self.lanes.octets,
             disturbed: self.lanes.disturbed,
-            strays: self.strays,
+            strays: self.strays + self.links.strays,
+            msrp_messages: self.links.messages,
+            msrp_connections_ended: self.links.ended,
             calls: self.table.len() as u64,
             open: self.table.established() as u64,
             calls_max: self.table.len_max() as u64,

@@ -93,6 +93,10 @@ pub struct SessionTotals {
     pub disturbed: u64,
     /// Messages that belong to no call.
     pub strays: u64,
+    /// MSRP messages that came.
+    pub msrp_messages: u64,
+    /// MSRP connections that ended.
+    pub msrp_connections_ended: u64,
     /// Calls that are not over, of all kinds.
     pub calls: u64,
     /// Of them, sessions that are up.

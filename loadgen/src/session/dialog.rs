@@ -130,6 +130,7 @@ impl Calls {
         if fault == Fault::VanishEstablished {
             return self.vanish(now_ns, name);
         }
+        self.bind_stream(origin, name, message.body());
         self.establish(now_ns, name);
     }
 
@@ -295,29 +296,38 @@ impl Calls {
         }
     }
 
-    /// Counts a content: new, come again, corrupt, or a duplicate push.
+    /// Takes a MESSAGE: a content that is new, or one that came again.
     #[inline]
     fn content(&mut self, name: Name, message: &Message<'_>) {
         let number = message.cseq().map_or(0, |cseq| cseq.number);
         let Some(call) = self.table.live(name) else {
             return;
         };
-        let (class, group) = (call.class, call.group);
-        let is_new = number > call.remote_cseq;
-        call.remote_cseq = call.remote_cseq.max(number);
-        let body = message.body();
-        let expected = self.config.content.as_deref();
-        let corrupt = expected.is_some_and(|expected| expected != body);
-        let duplicate = is_new && self.count_in_group(group) > 0;
-        let counts = &mut self.sheet(class).counts;
-        if !is_new {
-            counts.contents_repeated += 1;
+        let class = call.class;
+        if number <= call.remote_cseq {
+            self.sheet(class).counts.contents_repeated += 1;
             return;
         }
+        call.remote_cseq = number;
+        let body = message.body();
+        let expected = self.config.content.as_deref();
+        let is_corrupt = expected.is_some_and(|expected| expected != body);
+        self.count_content(name, body.len(), is_corrupt);
+    }
+
+    /// Counts a content, and whether one came of the same SIR before: a duplicate push.
+    #[inline]
+    pub(super) fn count_content(&mut self, name: Name, octets: usize, is_corrupt: bool) {
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        let (class, group) = (call.class, call.group);
+        let is_duplicate = self.count_in_group(group) > 0;
+        let counts = &mut self.sheet(class).counts;
         counts.contents += 1;
-        counts.content_octets += body.len() as u64;
-        counts.contents_corrupt += u64::from(corrupt);
-        counts.duplicate_pushes += u64::from(duplicate);
+        counts.content_octets += octets as u64;
+        counts.contents_corrupt += u64::from(is_corrupt);
+        counts.duplicate_pushes += u64::from(is_duplicate);
     }
 
     /// Answers a request of a dialog.

@@ -91,6 +91,8 @@ pub enum Fault {
         /// The delay, at most 32,000 ms.
         ms: u32,
     },
+    /// It offers MSRP and never connects.
+    HalfOpen,
     /// It sends each INVITE twice.
     DoubleInvite,
     /// Its token has one digit changed.

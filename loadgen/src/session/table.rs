@@ -14,7 +14,7 @@ use super::policy::Traits;
 use crate::population::Origin;
 
 /// The octets of texts in a slot.
-const TEXT_BYTES: usize = 152;
+const TEXT_BYTES: usize = 144;
 /// The texts of a slot.
 const TEXTS: usize = 5;
 /// The most calls at once: 4 GiB of slots.
@@ -94,6 +94,9 @@ pub(crate) struct Call {
     pub(crate) group: u32,
     /// CSeq of the last MESSAGE taken.
     pub(crate) remote_cseq: u32,
+    /// Octets of the content that MSRP brings, so far.
+    pub(crate) stream_octets: u32,
+    pub(crate) stream_is_corrupt: bool,
     /// When the request left first.
     pub(crate) started_ns: u64,
     pub(crate) origin: Origin,
@@ -122,6 +125,8 @@ impl Call {
             row: u32::MAX,
             group: 0,
             remote_cseq: 0,
+            stream_octets: 0,
+            stream_is_corrupt: false,
             started_ns: 0,
             origin,
             ppg: 0,
@@ -211,6 +216,7 @@ impl Table {
         let generation = call.generation;
         // The texts stay as they were: their lengths say that there are none.
         (call.due, call.row, call.group, call.remote_cseq) = (0, u32::MAX, 0, 0);
+        (call.stream_octets, call.stream_is_corrupt) = (0, false);
         (call.sends, call.told) = (0, Told::default());
         (call.activates_after, call.is_own) = (false, false);
         call.lengths = [0; TEXTS];

@@ -1,0 +1,300 @@
+//! Content by MSRP (RFC 4975): one connection from each edge to each address of an engine, shared by all
+//! sessions of the edge. The device binds its session by an empty SEND and puts chunks together.
+//!
+//! No sockets: the worker connects what is asked for, moves octets both ways and tells of ends. A content
+//! is checked octet by octet as its chunks come and is not kept. Called by `dialog` and by the worker.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sirocco_wire::msrp::write::{report, response, send};
+use sirocco_wire::msrp::{
+    ByteRange, Chunk, Continuation, FailureReport, Framer, Message, Method, MsrpUri, PORT, Report,
+    Start, Step,
+};
+use sirocco_wire::sdp::Description;
+
+use super::calls::Calls;
+use super::name::{NAME_BYTES, Name};
+use super::policy::{Fault, Take};
+use super::table::State;
+use crate::population::Origin;
+
+/// The longest message taken: a chunk and its head.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Octets that may wait for one connection; what comes then is not answered, and counted.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Octets handed to a stream at once: well below what its queue holds.
+const PIECE_BYTES: usize = 32 << 10;
+/// The most connections of one worker.
+pub(crate) const LINKS_MAX: usize = 4096;
+/// The longest message written here: three paths and a few lines.
+const OUT_BYTES_MAX: usize = 1024;
+
+/// One shared connection.
+struct Link {
+    socket: u16,
+    target: SocketAddr,
+    is_asked_for: bool,
+    waiting: Vec<u8>,
+    inbox: Vec<u8>,
+    framer: Framer,
+}
+
+/// All connections of one worker.
+#[derive(Default)]
+pub(crate) struct Links {
+    links: Vec<Link>,
+    last: usize,
+    /// Connections to be made.
+    wanted: Vec<u32>,
+    /// Connections that were made and ended.
+    pub(crate) ended: u64,
+    /// Messages that came.
+    pub(crate) messages: u64,
+    /// Octets of streams that are no MSRP, messages that could not be answered or belong to no session.
+    pub(crate) strays: u64,
+}
+
+impl Links {
+    /// Returns the connection between an edge and an address, and asks for it where there is none.
+    fn between(&mut self, socket: u16, target: SocketAddr) -> Option<u32> {
+        let is = |link: &Link| link.socket == socket && link.target == target;
+        if !self.links.get(self.last).is_some_and(is) {
+            self.last = match self.links.iter().position(is) {
+                Some(at) => at,
+                None if self.links.len() < LINKS_MAX => {
+                    self.links.push(Link {
+                        socket,
+                        target,
+                        is_asked_for: false,
+                        waiting: Vec::new(),
+                        inbox: Vec::new(),
+                        framer: Framer::new(MESSAGE_BYTES_MAX),
+                    });
+                    self.links.len() - 1
+                }
+                None => return None,
+            };
+        }
+        let number = self.last as u32;
+        let link = &mut self.links[self.last];
+        if !link.is_asked_for {
+            link.is_asked_for = true;
+            self.wanted.push(number);
+        }
+        Some(number)
+    }
+
+    /// Takes a connection that is to be made: its number, and where to.
+    pub(crate) fn take_wanted(&mut self) -> Option<(u32, SocketAddr)> {
+        let number = self.wanted.pop()?;
+        Some((number, self.links[number as usize].target))
+    }
+
+    /// Gives what waits to leave to `send`; what it does not take waits on.
+    pub(crate) fn drain(&mut self, mut send: impl FnMut(u32, &[u8]) -> bool) -> usize {
+        let mut count = 0;
+        for (number, link) in (0..).zip(&mut self.links) {
+            let mut at = 0;
+            for piece in link.waiting.chunks(PIECE_BYTES) {
+                if !send(number, piece) {
+                    break;
+                }
+                at += piece.len();
+            }
+            link.waiting.drain(..at);
+            count += usize::from(at > 0);
+        }
+        count
+    }
+
+    fn put(&mut self, number: u32, octets: &[u8]) {
+        let link = &mut self.links[number as usize];
+        if link.waiting.len() + octets.len() > WAITING_BYTES_MAX {
+            self.strays += 1;
+            return;
+        }
+        link.waiting.extend_from_slice(octets);
+    }
+
+    /// Notes that a connection is gone; the next session makes it anew.
+    pub(crate) fn close(&mut self, number: u32) {
+        if let Some(link) = self.links.get_mut(number as usize) {
+            link.is_asked_for = false;
+            link.waiting.clear();
+            link.inbox.clear();
+            link.framer = Framer::new(MESSAGE_BYTES_MAX);
+            self.ended += 1;
+        }
+    }
+}
+
+impl Calls {
+    /// Binds a session whose answer names an MSRP path to its edge's connection.
+    #[inline]
+    pub(super) fn bind_stream(&mut self, origin: Origin, name: Name, description: &[u8]) {
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        let policy = self.policies[usize::from(call.class)].as_ref();
+        let takes = policy.filter(|policy| policy.takes(Take::Msrp));
+        if takes.is_none_or(|policy| policy.fault == Fault::HalfOpen) || description.is_empty() {
+            return;
+        }
+        let stream = Description::parse(description).ok().and_then(|d| d.message);
+        let Some(path) = stream.map(|stream| stream.path) else {
+            return;
+        };
+        let Some(link) = address(path).and_then(|target| self.links.between(origin.socket, target))
+        else {
+            self.links.strays += 1;
+            return;
+        };
+        let text = name.text(self.config.seed);
+        let mut own = [0; 128];
+        let own = self.own_path(&origin, &text, &mut own);
+        let chunk = Chunk {
+            transaction: &text[..NAME_BYTES],
+            to_path: path,
+            from_path: own,
+            message_id: &text,
+            byte_range: ByteRange {
+                start: 1,
+                end: Some(0),
+                total: Some(0),
+            },
+            success_report: false,
+            failure_report: FailureReport::No,
+            content_type: b"",
+            octets: b"",
+            continuation: Continuation::Last,
+        };
+        let mut out = [0; OUT_BYTES_MAX];
+        let length = send(&mut out, &chunk).unwrap_or(0);
+        self.links.put(link, &out[..length]);
+    }
+
+    fn own_path<'a>(
+        &self,
+        origin: &Origin,
+        name: &[u8; NAME_BYTES],
+        out: &'a mut [u8; 128],
+    ) -> &'a [u8] {
+        let mut buffer = [0; 64];
+        let edge = self.edges.text(origin, &mut buffer);
+        let mut length = 0;
+        for part in [&b"msrp://"[..], edge, b"/", name, b";tcp"] {
+            out[length..length + part.len()].copy_from_slice(part);
+            length += part.len();
+        }
+        &out[..length]
+    }
+
+    /// Takes octets of a connection.
+    pub(crate) fn link_received(&mut self, number: u32, octets: &[u8]) {
+        let Some(link) = self.links.links.get_mut(number as usize) else {
+            return;
+        };
+        let (mut inbox, mut framer) = (std::mem::take(&mut link.inbox), link.framer);
+        inbox.extend_from_slice(octets);
+        let mut at = 0;
+        loop {
+            match framer.step(&inbox[at..]) {
+                Ok(Step::Whole { message, len }) => {
+                    self.links.messages += 1;
+                    self.msrp(number, &message);
+                    at += len;
+                    if at == inbox.len() {
+                        break;
+                    }
+                }
+                Ok(Step::More(_)) => break,
+                Err(_) => {
+                    self.links.strays += 1;
+                    at = inbox.len();
+                    break;
+                }
+            }
+        }
+        inbox.drain(..at);
+        let link = &mut self.links.links[number as usize];
+        (link.inbox, link.framer) = (inbox, framer);
+    }
+
+    fn msrp(&mut self, number: u32, message: &Message<'_>) {
+        if message.start != Start::Request(Method::Send) {
+            return;
+        }
+        let session = MsrpUri::parse(message.to_uri()).and_then(|uri| uri.session);
+        let name = session.and_then(|session| self.name(session));
+        let code = name.map_or(481, |name| self.chunk(name, message));
+        let mut out = [0; OUT_BYTES_MAX];
+        if message.wants_response(code) {
+            let comment: &[u8] = if code == 200 { b"OK" } else { b"" };
+            let length = response(&mut out, message, message.to_uri(), code, comment).unwrap_or(0);
+            self.links.put(number, &out[..length]);
+        }
+        if code != 200 {
+            self.links.strays += 1;
+        } else if message.success_report && message.continuation == Continuation::Last {
+            let total = message.byte_range.and_then(|range| range.total);
+            let written = report(
+                &mut out,
+                &Report {
+                    transaction: message.transaction,
+                    to_path: message.from_path,
+                    from_path: message.to_uri(),
+                    message_id: message.message_id,
+                    byte_range: ByteRange {
+                        start: 1,
+                        end: total,
+                        total,
+                    },
+                    code: 200,
+                    comment: b"OK",
+                },
+            );
+            self.links.put(number, &out[..written.unwrap_or(0)]);
+        }
+    }
+
+    /// Puts one chunk behind those that came before; returns the status to answer with.
+    fn chunk(&mut self, name: Name, message: &Message<'_>) -> u16 {
+        let Some(call) = self.table.live(name) else {
+            return 481;
+        };
+        if call.state != State::Established || message.is_faulty {
+            return if message.is_faulty { 400 } else { 481 };
+        }
+        let body = message.body.unwrap_or(b"");
+        let start = message.byte_range.map_or(1, |range| range.start).max(1) as usize - 1;
+        let expected = self.config.content.as_deref();
+        let is_next = start == call.stream_octets as usize;
+        let is_right =
+            expected.is_none_or(|content| content.get(start..start + body.len()) == Some(body));
+        call.stream_is_corrupt |= !is_next || !is_right;
+        call.stream_octets = (start + body.len()) as u32;
+        if message.continuation != Continuation::Last {
+            return 200;
+        }
+        let length = call.stream_octets as usize;
+        let total = message.byte_range.and_then(|range| range.total);
+        let is_whole = total.is_none_or(|total| total as usize == length)
+            && expected.is_none_or(|content| content.len() == length);
+        let is_corrupt = call.stream_is_corrupt || !is_whole;
+        (call.stream_octets, call.stream_is_corrupt) = (0, false);
+        if length > 0 {
+            self.count_content(name, length, is_corrupt);
+        }
+        200
+    }
+}
+
+/// Returns the address of the last URI of a path.
+fn address(path: &[u8]) -> Option<SocketAddr> {
+    let last = path.rsplit(|&octet| octet == b' ').next()?;
+    let uri = MsrpUri::parse(last).filter(|uri| !uri.secure)?;
+    let host = std::str::from_utf8(uri.host).ok()?;
+    let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+    Some(SocketAddr::new(ip, uri.port.unwrap_or(PORT)))
+}
