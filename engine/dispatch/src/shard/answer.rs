@@ -26,7 +26,9 @@ impl Shard {
             }
             return;
         }
-        self.answer_by_parsing(now, datagram);
+        if !self.is_familiar(now, datagram) {
+            self.answer_by_parsing(now, datagram);
+        }
     }
 
     fn answer_by_parsing(&mut self, now: u64, datagram: &[u8]) {

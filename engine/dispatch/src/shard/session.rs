@@ -12,6 +12,14 @@ use sirocco_wire::sip::message::Message;
 use std::net::SocketAddr;
 
 impl Shard {
+    /// Takes an ACK or an answer of a session that is like an earlier one, without parsing it.
+    #[inline]
+    pub(super) fn is_familiar(&mut self, now: u64, datagram: &[u8]) -> bool {
+        let peer = self.peer;
+        let (sessions, mut desk, replies) = self.counter();
+        sessions.familiar(now, peer, datagram, &mut desk, replies)
+    }
+
     /// Serves a request that came in a datagram from the peer that is being read.
     #[inline]
     pub(super) fn serve(&mut self, now: u64, message: &Message<'_>) {
