@@ -298,3 +298,6 @@ fn address(path: &[u8]) -> Option<SocketAddr> {
     let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
     Some(SocketAddr::new(ip, uri.port.unwrap_or(PORT)))
 }
+
+#[cfg(test)]
+mod tests;

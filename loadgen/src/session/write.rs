@@ -390,6 +390,7 @@ pub(crate) fn remote_target<'a>(response: &Message<'a>) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use sirocco_wire::sdp::{Description, Setup};
     use sirocco_wire::sip::screen::{Role, screen_as};
     use sirocco_wire::sip::{Transport, Verdict};
 
@@ -449,6 +450,16 @@ mod tests {
             sdp.contains("m=message 9 TCP/MSRP *\r\n") && sdp.ends_with(";tcp\r\n"),
             "{sdp}"
         );
+        let stream = Description::parse(message.body()).unwrap().message.unwrap();
+        assert_eq!(
+            stream.path,
+            [b"msrp://127.0.0.1:6000/", &NAME[..], b";tcp"].concat()
+        );
+        assert_eq!(
+            (stream.accept_types, stream.setup),
+            (&b"*"[..], Some(Setup::Active))
+        );
+        assert!(stream.direction.receives());
         assert_eq!(draft.octets[draft.space_at - 2], b':');
     }
 
