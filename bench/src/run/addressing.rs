@@ -41,7 +41,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Results, PlanError> {
             limit: Duration::from_millis(addressing.mode_ms_max),
             holds: false,
         };
-        let drained = counted::run(&bench, &mut stage, &own.ready, count)?;
+        let drained = counted::run(&bench, &mut stage, count)?;
         own.take(&drained);
         bench.finish(&mut stage, &mut own)?;
         results
@@ -78,6 +78,10 @@ fn in_mode(scenario: &Scenario, mode: Mode) -> Scenario {
     scenario
         .order
         .insert("mode".to_owned(), mode.to_string().into());
+    // Only a matched SIR carries an identity as data.
+    if mode != Mode::Matched {
+        scenario.order.remove("device-position");
+    }
     // In the prior art nobody decides, elsewhere the identity in the SIR does: only self-select asks
     // what the device's user prefers.
     let policy = scenario
@@ -140,12 +144,13 @@ mod tests {
     #[test]
     fn devices_decide_only_where_the_mode_lets_them() {
         let scenario = Scenario::find("addressing").unwrap();
-        for mode in [Mode::PriorArt, Mode::SelfSelect] {
+        for &mode in &scenario.addressing.as_ref().unwrap().modes {
             let own = in_mode(&scenario, mode);
             assert_eq!(own.order["mode"].as_str(), Some(mode.to_string().as_str()));
             let policy = own.loadgen["session"].as_table().unwrap();
             let decides = policy.contains_key("preference-min");
             assert_eq!(decides, mode == Mode::SelfSelect);
+            own.order_named("check").unwrap();
         }
     }
 

@@ -7,7 +7,7 @@ use super::child::Side;
 use super::plan::{Bench, PlanError};
 use super::stage::Stage;
 use crate::quantity::Rate;
-use crate::role::protocol::{Drained, EngineCommand, EngineReady, LoadRequest};
+use crate::role::protocol::{Drained, EngineCommand, LoadRequest};
 
 /// Time between two looks at what is still open.
 const LOOK: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const PROMPT: Duration = Duration::from_secs(60);
 pub struct Count {
     /// Orders, one identity each.
     pub orders: u64,
-    /// How fast.
+    /// Orders a second.
     pub rate: Rate,
     /// Longest time for all of them.
     pub limit: Duration,
@@ -33,17 +33,15 @@ pub struct Count {
 ///
 /// # Errors
 /// When a side fails or the user interrupts.
-pub fn run(
-    bench: &Bench<'_>,
-    stage: &mut Stage,
-    ready: &EngineReady,
-    count: Count,
-) -> Result<Drained, PlanError> {
+pub fn run(bench: &Bench<'_>, stage: &mut Stage, count: Count) -> Result<Drained, PlanError> {
     let watch = &mut bench.watch();
     let load = LoadRequest {
         seed: bench.scenario.seed,
         wanted: bench.scenario.wanted,
-        rate: bench.orders_per_s(count.rate, ready),
+        rate: match count.rate {
+            Rate::Max => None,
+            Rate::PerSecond(orders) => Some(orders as f64),
+        },
         orders_max: Some(count.orders),
         order: bench.scenario.order_fields(),
     };

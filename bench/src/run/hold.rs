@@ -30,7 +30,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Results, PlanError> {
         limit: Duration::from_millis(hold.build_ms_max),
         holds: true,
     };
-    let drained = counted::run(bench, &mut stage, &results.ready, count)?;
+    let drained = counted::run(bench, &mut stage, count)?;
     let built_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let after = [Side::Engine, Side::Loadgen].map(|side| stage.resident_bytes(side));
     let book = |name: &str| drained.sessions.get(name).copied().unwrap_or(0);

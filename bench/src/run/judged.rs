@@ -41,13 +41,13 @@ pub fn run(bench: &Bench<'_>) -> Result<Results, PlanError> {
     };
     if outcome.right == Right::Direct {
         bench.phase("building the sessions up that pushes go into");
-        let built = counted::run(bench, &mut stage, &results.ready, count)?;
+        let built = counted::run(bench, &mut stage, count)?;
         results
             .runs
             .push(figures::counted(&built.measured, bench.scenario));
     }
     bench.phase(format!("{} orders at {rate}, each judged", outcome.orders));
-    let drained = counted::run(bench, &mut stage, &results.ready, count)?;
+    let drained = counted::run(bench, &mut stage, count)?;
     results.outcome = Some(judge(outcome, &drained));
     results
         .runs

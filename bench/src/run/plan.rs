@@ -350,7 +350,7 @@ impl Bench<'_> {
     }
 
     /// A rate is one of SIRs; the schedule offers identities, each of which takes one or several.
-    pub fn orders_per_s(&self, rate: Rate, ready: &EngineReady) -> Option<f64> {
+    fn orders_per_s(&self, rate: Rate, ready: &EngineReady) -> Option<f64> {
         let Rate::PerSecond(rate) = rate else {
             return None;
         };
