@@ -31,13 +31,13 @@ mod tests {
 
     #[test]
     fn only_numeric_addresses_are_called() {
-        assert_eq!(address(b"sip:ppg@192.0.2.1"), "192.0.2.1:5060".parse().ok());
+        assert_eq!(address(b"sip:ppg@127.0.0.1"), "127.0.0.1:5060".parse().ok());
         assert_eq!(
             address(b"sip:ppg@[::1]:5070;x=y"),
             "[::1]:5070".parse().ok()
         );
         assert_eq!(address(b"sip:ppg@ppg.example"), None);
-        assert_eq!(address(b"http://192.0.2.1/"), None);
+        assert_eq!(address(b"http://127.0.0.1/"), None);
     }
 
     #[test]
