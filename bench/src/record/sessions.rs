@@ -28,8 +28,10 @@ pub struct SessionRun {
     pub octets_per_cycle: f64,
     /// From the due time of a SIR to its wanted session, in microseconds.
     pub setup_us: Latency,
-    /// Forged INVITEs sent beside them; 0 without a flood.
+    /// Forged INVITEs sent beside them, warm-up and drain included; 0 without a flood.
     pub forged: u64,
+    /// The same a second.
+    pub forged_per_s: f64,
 }
 
 /// Sessions over all repetitions, and over the engine's life.

@@ -99,14 +99,14 @@ pub fn counted(measured: &Measured, scenario: &Scenario) -> RunFigures {
     let rate = scenario.runs.rate;
     let mut figures = run(measured, scenario.place, rate, Purpose::Counted);
     if scenario.has_sessions() {
-        figures.sessions = Some(sessions(measured, rate, 0));
+        figures.sessions = Some(sessions(measured, rate, (0, 0.0)));
     }
     figures
 }
 
 /// Sessions of one measured window; `forged` INVITEs were sent beside them.
 #[must_use]
-pub fn sessions(measured: &Measured, rate: Rate, forged: u64) -> SessionRun {
+pub fn sessions(measured: &Measured, rate: Rate, (forged, forged_per_s): (u64, f64)) -> SessionRun {
     let count = |name: &str| {
         let count = measured.sessions.get(name).copied().unwrap_or(0);
         u64::try_from(count).unwrap_or(0)
@@ -130,6 +130,7 @@ pub fn sessions(measured: &Measured, rate: Rate, forged: u64) -> SessionRun {
         octets_per_cycle: ratio(measured.octets_sent + measured.octets_received, cycles),
         setup_us,
         forged,
+        forged_per_s,
     }
 }
 
@@ -290,7 +291,7 @@ mod tests {
             bytes_sent: 100 * 500,
             ..measured
         };
-        let run = super::sessions(&measured, Rate::Max, 0);
+        let run = super::sessions(&measured, Rate::Max, (0, 0.0));
         assert_eq!((run.cycles, run.cycles_per_s), (100, 100.0));
         assert_eq!(
             (run.messages_per_cycle, run.octets_per_cycle),

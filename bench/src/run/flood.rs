@@ -27,6 +27,7 @@ const TRAIN: u64 = 48;
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
+    begin: Instant,
     sender: JoinHandle<u64>,
 }
 
@@ -56,14 +57,19 @@ impl Flood {
             move || pour(&socket, &mut forge, rate * u64::from(times), &stop)
         });
         let sender = sender.map_err(failed)?;
-        Ok(Self { stop, sender })
+        Ok(Self {
+            stop,
+            begin: Instant::now(),
+            sender,
+        })
     }
 
-    /// Ends it; how many INVITEs left.
+    /// Ends it; how many INVITEs left, and how many a second.
     #[must_use]
-    pub fn stop(self) -> u64 {
+    pub fn stop(self) -> (u64, f64) {
         self.stop.store(true, Ordering::Relaxed);
-        self.sender.join().unwrap_or(0)
+        let sent = self.sender.join().unwrap_or(0);
+        (sent, sent as f64 / self.begin.elapsed().as_secs_f64())
     }
 }
 
@@ -156,7 +162,8 @@ pub fn figures(runs: &[RunFigures], sessions: &Counters) -> Option<FloodFigures>
     let (alone, with) = (rates("rate"), rates("flood"));
     let per_s = flooded
         .iter()
-        .map(|run| forged(run) as f64 / (run.wall_ns.max(1) as f64 / 1e9));
+        .filter_map(|run| run.sessions.as_ref())
+        .map(|sessions| sessions.forged_per_s);
     Some(FloodFigures {
         kept_share: with.median / alone.median.max(f64::MIN_POSITIVE),
         forged_per_s: Spread::of(per_s.collect()),
@@ -195,7 +202,8 @@ mod tests {
         let mut buffer = [0; 2048];
         let length = sink.recv(&mut buffer).unwrap();
         assert!(buffer[..length].starts_with(b"INVITE sip:ppg@"));
-        assert!(flood.stop() > 0);
+        let (sent, per_s) = flood.stop();
+        assert!(sent > 0 && per_s > 0.0);
         assert!(Flood::start("nowhere", Rate::PerSecond(1), 1).is_err());
     }
 
@@ -207,6 +215,7 @@ mod tests {
             sessions: Some(SessionRun {
                 cycles_per_s,
                 forged,
+                forged_per_s: forged as f64,
                 ..SessionRun::default()
             }),
             ..RunFigures::default()

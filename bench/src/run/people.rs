@@ -22,12 +22,21 @@ const OTHER_PREFERENCE: u8 = 1;
 /// Columns of a population line before the preference.
 const PREFERENCE_COLUMN: usize = 7;
 
-/// The scenario with its population in a file, where it asks for that.
+/// The scenario with its population in a file, where it asks for that, and with devices that know which
+/// content to expect, so that each one they receive is compared octet by octet.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn staged(scenario: &Scenario, folder: &Folder) -> Result<Scenario, PlanError> {
     let mut scenario = scenario.clone();
+    let fields = scenario.order_fields();
+    if let Some(text) = fields
+        .get("content")
+        .and_then(|content| content["text"].as_str())
+    {
+        let expected = scenario.loadgen.entry("content");
+        expected.or_insert_with(|| text.into());
+    }
     if !scenario.population.shared {
         return Ok(scenario);
     }
@@ -130,6 +139,16 @@ mod tests {
     use super::*;
     use crate::role::population::read;
     use sirocco_index::population::Policy;
+
+    #[test]
+    fn devices_are_told_which_content_to_expect() {
+        let folder = Folder::make().unwrap();
+        let staged = staged(&Scenario::find("sessions").unwrap(), &folder).unwrap();
+        assert_eq!(staged.loadgen["content"].as_str().map(str::len), Some(200));
+        staged.loadgen_config().unwrap();
+        let without = super::staged(&Scenario::find("dispatch").unwrap(), &folder).unwrap();
+        assert!(without.loadgen.is_empty());
+    }
 
     #[test]
     fn each_identity_of_the_population_has_one_wanted_device() {

@@ -246,8 +246,12 @@ impl Bench<'_> {
                 None => None,
             };
             let measured = self.run_once(stage, rate, length, results)?;
-            let forged = flood.map_or(0, Flood::stop);
-            let purpose = if forged > 0 { Purpose::Flood } else { purpose };
+            let forged = flood.map_or((0, 0.0), Flood::stop);
+            let purpose = if forged.0 > 0 {
+                Purpose::Flood
+            } else {
+                purpose
+            };
             let mut run = figures::run(&measured, self.scenario.place, rate, purpose);
             if self.scenario.has_sessions() {
                 run.sessions = Some(figures::sessions(&measured, rate, forged));
