@@ -497,6 +497,7 @@ impl Calls {
             disturbed: self.lanes.disturbed,
             strays: self.strays + self.links.strays,
             msrp_messages: self.links.messages,
+            msrp_refused: self.links.refused,
             msrp_connections_ended: self.links.ended,
             calls: self.table.len() as u64,
             open: self.table.established() as u64,

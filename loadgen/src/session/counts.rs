@@ -95,6 +95,8 @@ pub struct SessionTotals {
     pub strays: u64,
     /// MSRP messages that came.
     pub msrp_messages: u64,
+    /// Sessions that the other side did not let bind to their connection.
+    pub msrp_refused: u64,
     /// MSRP connections that ended.
     pub msrp_connections_ended: u64,
     /// Calls that are not over, of all kinds.

@@ -51,6 +51,8 @@ pub(crate) struct Links {
     pub(crate) ended: u64,
     /// Messages that came.
     pub(crate) messages: u64,
+    /// Bindings that were refused.
+    pub(crate) refused: u64,
     /// Octets of streams that are no MSRP, messages that could not be answered or belong to no session.
     pub(crate) strays: u64,
 }
@@ -164,7 +166,7 @@ impl Calls {
                 total: Some(0),
             },
             success_report: false,
-            failure_report: FailureReport::No,
+            failure_report: FailureReport::Yes,
             content_type: b"",
             octets: b"",
             continuation: Continuation::Last,
@@ -222,8 +224,13 @@ impl Calls {
     }
 
     fn msrp(&mut self, number: u32, message: &Message<'_>) {
-        if message.start != Start::Request(Method::Send) {
-            return;
+        match message.start {
+            Start::Request(Method::Send) => {}
+            Start::Response { code, .. } => {
+                self.links.refused += u64::from(code != 200);
+                return;
+            }
+            Start::Request(_) => return,
         }
         let session = MsrpUri::parse(message.to_uri()).and_then(|uri| uri.session);
         let name = session.and_then(|session| self.name(session));
