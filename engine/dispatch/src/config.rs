@@ -143,6 +143,8 @@ pub struct EngineConfig {
     pub ppg_uri: Option<String>,
     /// Sessions open at once; further INVITEs get 503.
     pub sessions_max: u32,
+    /// Sessions whose push is under way before new SIRs wait: more would only be served later.
+    pub session_window: u64,
     /// Who ends a session whose content is delivered.
     pub session_end: SessionEnd,
     /// Time between the last delivery and the engine's BYE, in milliseconds.
@@ -186,6 +188,7 @@ impl Default for EngineConfig {
             sir_key_file: None,
             ppg_uri: None,
             sessions_max: 1 << 20,
+            session_window: 16_384,
             session_end: SessionEnd::Engine,
             session_linger_ms: 0,
             msrp_bind: None,

@@ -317,6 +317,55 @@ fn port_config(config: &EngineConfig, next_hops: usize) -> PortConfig {
     }
 }
 
+impl Outlet {
+    /// Hands one train to the kernel, or to nobody.
+    fn put_train(&mut self, slab: Stall, target: SocketAddr, length: usize, segment: usize) {
+        let tag = Self::number(&slab) as u64;
+        match (&mut self.kind, slab) {
+            (Kind::Wire { port, .. }, Stall::Port(slab)) => {
+                let (length, segment) = (length as u32, segment as u16);
+                port.send(
+                    slab,
+                    Train {
+                        socket: 0,
+                        target,
+                        source: None,
+                        length,
+                        segment,
+                        tag,
+                    },
+                );
+            }
+            (Kind::Null(null), Stall::Null(number)) => null.sink(number, length / segment),
+            _ => {}
+        }
+    }
+
+    /// Hands one datagram for each target to the kernel, or to nobody.
+    fn put_each(&mut self, slab: Stall, targets: &[SocketAddr], segment: usize) {
+        let tag = Self::number(&slab) as u64;
+        match (&mut self.kind, slab) {
+            (
+                Kind::Wire {
+                    port, datagrams, ..
+                },
+                Stall::Port(slab),
+            ) => {
+                datagrams.clear();
+                datagrams.extend(targets.iter().enumerate().map(|(place, &target)| Datagram {
+                    target,
+                    source: None,
+                    offset: (place * segment) as u32,
+                    length: segment as u16,
+                }));
+                port.send_many(slab, 0, datagrams, tag);
+            }
+            (Kind::Null(null), Stall::Null(number)) => null.sink(number, targets.len()),
+            _ => {}
+        }
+    }
+}
+
 impl Outbox for Outlet {
     type Slab = Stall;
 
@@ -346,52 +395,23 @@ impl Outbox for Outlet {
     }
 
     fn send_train(&mut self, slab: Stall, target: SocketAddr, length: usize, segment: usize) {
-        let tag = Self::number(&slab) as u64;
         self.train_sizes[(length / segment).min(TRAIN_SIZE_MAX)] += 1;
         self.sir_bytes = segment;
-        match (&mut self.kind, slab) {
-            (Kind::Wire { port, .. }, Stall::Port(slab)) => {
-                let (length, segment) = (length as u32, segment as u16);
-                port.send(
-                    slab,
-                    Train {
-                        socket: 0,
-                        target,
-                        source: None,
-                        length,
-                        segment,
-                        tag,
-                    },
-                );
-            }
-            (Kind::Null(null), Stall::Null(number)) => null.sink(number, length / segment),
-            _ => {}
-        }
+        self.put_train(slab, target, length, segment);
     }
 
     fn send_each(&mut self, slab: Stall, targets: &[SocketAddr], segment: usize) {
-        let tag = Self::number(&slab) as u64;
         self.train_sizes[1] += targets.len() as u64;
         self.sir_bytes = segment;
-        match (&mut self.kind, slab) {
-            (
-                Kind::Wire {
-                    port, datagrams, ..
-                },
-                Stall::Port(slab),
-            ) => {
-                datagrams.clear();
-                datagrams.extend(targets.iter().enumerate().map(|(place, &target)| Datagram {
-                    target,
-                    source: None,
-                    offset: (place * segment) as u32,
-                    length: segment as u16,
-                }));
-                port.send_many(slab, 0, datagrams, tag);
-            }
-            (Kind::Null(null), Stall::Null(number)) => null.sink(number, targets.len()),
-            _ => {}
-        }
+        self.put_each(slab, targets, segment);
+    }
+
+    fn send_replies(&mut self, slab: Stall, peer: SocketAddr, length: usize, segment: usize) {
+        self.put_train(slab, peer, length, segment);
+    }
+
+    fn send_replies_each(&mut self, slab: Stall, peers: &[SocketAddr], segment: usize) {
+        self.put_each(slab, peers, segment);
     }
 
     fn release(&mut self, slab: Stall) {

@@ -136,6 +136,7 @@ pub struct Shard {
     measured: Range<u64>,
     in_window: usize,
     window_total: usize,
+    session_window: u64,
     retries_max: u8,
     draining: bool,
     /// Unix time at which `now` was 0, in seconds.
@@ -214,6 +215,7 @@ impl Shard {
             measured: 0..u64::MAX,
             in_window: 0,
             window_total: config.window_total,
+            session_window: config.session_window,
             retries_max: config.retries_max.min(RETRIES_MAX),
             draining: false,
             epoch_s,

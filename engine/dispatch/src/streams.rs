@@ -5,11 +5,15 @@
 //! reader holds up itself alone. It knows no socket; the outlet empties it.
 
 use sirocco_session::StreamId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 /// Octets that may wait here within one turn, all connections together.
 const STAGED_BYTES_MAX: usize = 8 << 20;
+/// The same for one connection, and so the most that is ever held back for it.
+const STREAM_BYTES_MAX: usize = 256 << 10;
+/// Octets that go to the port at once: all or none, so that they have to be far fewer than its queue.
+const PIECE_BYTES_MAX: usize = 32 << 10;
 
 /// One thing to do with a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,22 +27,33 @@ enum Write {
 pub struct StreamWrites {
     octets: Vec<u8>,
     writes: Vec<(StreamId, Write)>,
-    held: HashMap<StreamId, Vec<u8>>,
+    /// Octets written in this turn, by connection.
+    staged: HashMap<StreamId, usize>,
+    held: HashMap<StreamId, VecDeque<Vec<u8>>>,
     drained: Vec<StreamId>,
 }
 
 impl StreamWrites {
     /// Queues octets for a connection, all or none; `false` if it is full.
     pub fn write(&mut self, stream: StreamId, octets: &[u8]) -> bool {
-        let is_full = self.octets.len() + octets.len() > STAGED_BYTES_MAX;
+        let staged = self.staged.entry(stream).or_default();
+        let is_full = self.octets.len() + octets.len() > STAGED_BYTES_MAX
+            || *staged + octets.len() > STREAM_BYTES_MAX;
         if is_full || self.held.contains_key(&stream) {
+            // Whoever is told that it is full waits to be called.
+            self.held.entry(stream).or_default();
             return false;
         }
+        *staged += octets.len();
         let start = self.octets.len();
         self.octets.extend_from_slice(octets);
         let end = self.octets.len();
         match self.writes.last_mut() {
-            Some((last, Write::Octets(range))) if *last == stream => range.end = end,
+            Some((last, Write::Octets(range)))
+                if *last == stream && end - range.start <= PIECE_BYTES_MAX =>
+            {
+                range.end = end;
+            }
             _ => self.writes.push((stream, Write::Octets(start..end))),
         }
         true
@@ -54,7 +69,7 @@ impl StreamWrites {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.staged.is_empty()
     }
 
     /// Hands everything over: `send` says whether the connection had room, `close` closes one.
@@ -64,15 +79,21 @@ impl StreamWrites {
                 Write::Close => close(stream),
                 Write::Octets(range) => {
                     let octets = &self.octets[range];
-                    if let Some(held) = self.held.get_mut(&stream) {
-                        held.extend_from_slice(octets);
-                    } else if !send(stream, octets) {
-                        self.held.insert(stream, octets.to_vec());
+                    let waits = self.held.get(&stream).is_some_and(|held| !held.is_empty());
+                    if waits || !send(stream, octets) {
+                        self.held
+                            .entry(stream)
+                            .or_default()
+                            .push_back(octets.to_vec());
                     }
                 }
             }
         }
         self.octets.clear();
+        self.staged.clear();
+        // Who was told that it is full though the port had room for all is called at once.
+        let called = self.held.iter().filter(|(_, held)| held.is_empty());
+        self.drained.extend(called.map(|(stream, _)| *stream));
     }
 
     /// A connection has drained; it is dealt with when the port is not being read.
@@ -86,21 +107,30 @@ impl StreamWrites {
     }
 
     /// A connection has drained: what was held back for it goes first. `true` if nothing is held any more.
-    pub fn drained(&mut self, stream: StreamId, send: impl FnOnce(&[u8]) -> bool) -> bool {
-        let Some(held) = self.held.remove(&stream) else {
-            return true;
+    pub fn drained(&mut self, stream: StreamId, mut send: impl FnMut(&[u8]) -> bool) -> bool {
+        let Some(held) = self.held.get_mut(&stream) else {
+            return false;
         };
-        let is_sent = send(&held);
-        if !is_sent {
-            self.held.insert(stream, held);
+        while held.front().is_some_and(|piece| send(piece)) {
+            held.pop_front();
         }
-        is_sent
+        let is_empty = held.is_empty();
+        if is_empty {
+            self.held.remove(&stream);
+        }
+        is_empty
     }
 
     /// A connection is gone, and what was held back for it.
     pub fn forget(&mut self, stream: StreamId) {
         self.held.remove(&stream);
         self.writes.retain(|(known, _)| *known != stream);
+    }
+
+    /// Octets that are held back, all connections together.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.values().flatten().map(Vec::len).sum()
     }
 }
 
@@ -136,12 +166,37 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_was_full_is_called_even_if_the_port_took_all() {
+        let mut writes = StreamWrites::default();
+        let chunk = vec![0; 10 << 10];
+        let taken = (0..1_000).filter(|_| writes.write(A, &chunk)).count();
+        assert_eq!(taken, STREAM_BYTES_MAX / chunk.len());
+        let largest = RefCell::new(0);
+        writes.hand_over(
+            |_, octets| {
+                largest.replace_with(|largest| octets.len().max(*largest));
+                true
+            },
+            |_| panic!("nothing is closed"),
+        );
+        assert!(largest.into_inner() <= PIECE_BYTES_MAX);
+        assert_eq!(writes.take_drained(), [A]);
+        assert!(writes.drained(A, |_| panic!("nothing is held")));
+        assert!(writes.write(A, &chunk));
+    }
+
+    #[test]
     fn what_waits_is_bounded_and_forgotten_with_its_connection() {
         let mut writes = StreamWrites::default();
-        let chunk = vec![0; 1 << 20];
-        let taken = (0..64).filter(|_| writes.write(A, &chunk)).count();
-        assert_eq!(taken, STAGED_BYTES_MAX >> 20);
-        writes.forget(A);
+        let chunk = vec![0; 64 << 10];
+        for stream in 0..1_000 {
+            while writes.write(StreamId(stream), &chunk) {}
+        }
+        assert!(writes.octets.len() <= STAGED_BYTES_MAX);
+        writes.hand_over(|_, _| false, |_| panic!("nothing is closed"));
+        assert!(writes.held_bytes() <= STAGED_BYTES_MAX);
+        (0..1_000).for_each(|stream| writes.forget(StreamId(stream)));
+        assert_eq!(writes.held_bytes(), 0);
         writes.close(B);
         let closed = RefCell::new(Vec::new());
         writes.hand_over(
@@ -149,6 +204,6 @@ mod tests {
             |stream| closed.borrow_mut().push(stream),
         );
         assert_eq!(closed.into_inner(), [B]);
-        assert!(writes.is_empty() && writes.write(A, &chunk));
+        assert!(writes.write(A, &chunk));
     }
 }

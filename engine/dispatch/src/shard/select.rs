@@ -51,6 +51,7 @@ impl Shard {
         self.held.is_none()
             && self.resumed.is_empty()
             && self.may_open()
+            && self.pushes_under_way() < self.session_window
             && self.next_hops.has_room(self.deferred_count + 1)
             && self.trains.waiting() <= TRAINS_WAITING_MAX
     }

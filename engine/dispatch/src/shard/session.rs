@@ -67,6 +67,14 @@ impl Shard {
         is_pushed
     }
 
+    /// Sessions that have a content to push and have not done it: each of them is work that waits.
+    #[inline]
+    pub(super) fn pushes_under_way(&self) -> u64 {
+        let counts = self.sessions.counts();
+        let begun = counts.opened + self.reception.pushes.direct_pushes();
+        begun - (counts.delivered + counts.failed.total()).min(begun)
+    }
+
     /// Ends all sessions.
     pub(super) fn end_sessions(&mut self, now: u64) {
         let (sessions, mut desk, replies) = self.counter();
