@@ -2,7 +2,7 @@
 //!
 //! An order ends when its last SIR is settled, its sessions come after that. So what a session needs of
 //! its order stays here: the octets to push, and which devices were wanted. A token names its content by
-//! number; a number is used again, and a token that is older than its content is told by its age. The
+//! number. A number is used again when no token of its content lives and no push of it is under way. The
 //! octets of all contents are bounded: those of orders that ended longest ago make room. It pushes
 //! nothing; `sirocco_session` does.
 
@@ -14,8 +14,6 @@ use std::collections::VecDeque;
 pub const CONTENT_BYTES_MAX: usize = 1 << 20;
 /// Octets of the contents of orders that have ended, all together.
 const LINGERING_BYTES_MAX: usize = 256 << 20;
-/// Octets that an entry costs beside its content.
-const ENTRY_BYTES: usize = 256;
 
 /// How content goes to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -45,7 +43,10 @@ struct Entry {
     content: Content,
     /// Tokens issued before this tick are of an earlier content of the same number.
     born: Tick,
-    is_lingering: bool,
+    /// Pushes of it that are under way.
+    pushes: u32,
+    /// Its octets have made room for others.
+    is_emptied: bool,
 }
 
 /// The contents of all orders whose tokens live.
@@ -56,6 +57,8 @@ pub struct Contents {
     /// Contents of ended orders by the time at which their last token expires.
     lingering: VecDeque<(Tick, u32)>,
     lingering_bytes: usize,
+    /// Of the lingering ones, so many first ones have been emptied.
+    emptied: usize,
 }
 
 /// Why an order's content is not taken.
@@ -80,43 +83,76 @@ impl Contents {
         self.entries[number as usize] = Some(Entry {
             content,
             born: now,
-            is_lingering: false,
+            pushes: 0,
+            is_emptied: false,
         });
         Ok(number)
     }
 
     /// The order has ended; its content stays until tick `until`, or until its room is needed.
     pub fn release(&mut self, number: u32, until: Tick) {
-        let Some(Some(entry)) = self.entries.get_mut(number as usize) else {
+        let Some(entry) = self.entry(number) else {
             return;
         };
-        entry.is_lingering = true;
-        self.lingering_bytes += ENTRY_BYTES + entry.content.pushed.octets.len();
+        let octets = entry.content.pushed.octets.len();
+        self.lingering_bytes += octets;
         self.lingering.push_back((until, number));
-        while self.lingering_bytes > LINGERING_BYTES_MAX {
-            self.forget_first();
+        while self.lingering_bytes > LINGERING_BYTES_MAX && self.emptied < self.lingering.len() {
+            self.empty(self.emptied);
+            self.emptied += 1;
+        }
+    }
+
+    /// A push of a content begins; of one that has nothing to push, none does.
+    pub fn begin_push(&mut self, number: u32) {
+        if let Some(entry) = self.entry(number) {
+            entry.pushes += u32::from(!entry.content.pushed.content_type.is_empty());
+        }
+    }
+
+    /// A push of a content has ended.
+    pub fn end_push(&mut self, number: u32) {
+        if let Some(entry) = self.entry(number) {
+            entry.pushes = entry.pushes.saturating_sub(1);
         }
     }
 
     /// Forgets the contents whose last token expired before tick `now`, a few at a time.
     pub fn sweep(&mut self, now: Tick) {
         const FORGOTTEN_PER_SWEEP_MAX: usize = 64;
+        const PUSH_GRACE_TICKS: u64 = 10 * crate::token::TICKS_PER_S;
         for _ in 0..FORGOTTEN_PER_SWEEP_MAX {
-            if self.lingering.front().is_none_or(|(until, _)| *until > now) {
+            let Some(&(_, number)) = self.lingering.front().filter(|(until, _)| *until <= now)
+            else {
                 return;
+            };
+            self.lingering.pop_front();
+            self.emptied = self.emptied.saturating_sub(1);
+            if self.entry(number).is_some_and(|entry| entry.pushes > 0) {
+                self.lingering
+                    .push_back((Tick(now.0 + PUSH_GRACE_TICKS), number));
+                continue;
             }
-            self.forget_first();
+            if let Some(entry) = self.entries[number as usize].take() {
+                self.lingering_bytes -= entry.content.pushed.octets.len();
+            }
+            self.free.push(number);
         }
     }
 
-    fn forget_first(&mut self) {
-        let Some((_, number)) = self.lingering.pop_front() else {
+    /// Lets the octets of a lingering content go before its time; its number stays taken.
+    fn empty(&mut self, place: usize) {
+        let number = self.lingering[place].1;
+        let Some(entry) = self.entry(number).filter(|entry| entry.pushes == 0) else {
             return;
         };
-        if let Some(entry) = self.entries[number as usize].take() {
-            self.lingering_bytes -= ENTRY_BYTES + entry.content.pushed.octets.len();
-        }
-        self.free.push(number);
+        let octets = std::mem::take(&mut entry.content.pushed.octets);
+        entry.is_emptied |= !octets.is_empty();
+        self.lingering_bytes -= octets.len();
+    }
+
+    fn entry(&mut self, number: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(number as usize)?.as_mut()
     }
 
     /// A content by its number; `None` if it is forgotten.
@@ -124,7 +160,7 @@ impl Contents {
     #[must_use]
     pub fn at(&self, number: u32) -> Option<&Content> {
         let entry = self.entries.get(number as usize)?.as_ref()?;
-        Some(&entry.content)
+        (!entry.is_emptied).then_some(&entry.content)
     }
 
     /// The content that a token issued at tick `issued` is for; `None` if it is forgotten, even if its
@@ -133,7 +169,7 @@ impl Contents {
     #[must_use]
     pub fn of_token(&self, number: u32, issued: Tick) -> Option<&Content> {
         let entry = self.entries.get(number as usize)?.as_ref()?;
-        (entry.born <= issued).then_some(&entry.content)
+        (entry.born <= issued && !entry.is_emptied).then_some(&entry.content)
     }
 
     /// Contents that are kept.
@@ -195,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn a_content_stays_while_a_push_of_it_is_under_way() {
+        let mut contents = Contents::default();
+        let number = contents.enlist(Tick(0), content(5)).expect("room");
+        contents.begin_push(number);
+        contents.release(number, Tick(10));
+        contents.sweep(Tick(11));
+        assert!(contents.at(number).is_some());
+        contents.end_push(number);
+        contents.sweep(Tick(u64::MAX));
+        assert!(contents.is_empty());
+    }
+
+    #[test]
     fn ended_orders_contents_are_bounded() {
         let mut contents = Contents::default();
         let active = contents.enlist(Tick(0), content(1)).expect("room");
@@ -207,7 +256,7 @@ mod tests {
             numbers.push(number);
         }
         assert!(contents.lingering_bytes <= LINGERING_BYTES_MAX);
-        assert!(contents.len() < 258, "{}", contents.len());
+        assert!(contents.at(numbers[0]).is_none(), "the oldest made room");
         assert!(
             contents.at(active).is_some(),
             "an active order keeps its content"

@@ -10,7 +10,7 @@ use crate::pushes::{Pushes, Standing};
 use crate::returned::{Returned, ReturnedCounts};
 use crate::templates::packed;
 use crate::token::{Claim, Holder, TICK_NS, TICKS_PER_S, Tick, TokenKey};
-use crate::used::Used;
+use crate::used::{Use, Used};
 use hdrhistogram::Histogram;
 use siphasher::sip::SipHasher13;
 use sirocco_index::{Change, Device, DeviceId, DeviceKind, Identity, Index};
@@ -23,8 +23,8 @@ use std::net::SocketAddr;
 
 /// Longest time to a session that is told apart, in microseconds: the longest life of a token.
 const TIME_TO_SESSION_US_MAX: u64 = 3_600_000_000;
-/// Octets of the texts that a token may be bound to: an AOR and a device identity, escaped.
-const TEXTS_MAX: usize = 1024;
+/// Longest registration that a device can have, in seconds: a week.
+const REGISTERED_S_MAX: u32 = 604_800;
 
 /// What the host of the sessions keeps of its own.
 pub struct Reception {
@@ -64,14 +64,17 @@ struct Owner {
     expiry_s: u64,
     /// High 8 bits of the number of its content, whose low ones the session knows.
     content_high: u8,
-    /// Low 22 bits of the device's number.
+    /// The device's number.
     device: u64,
+    /// All bits of the number are known, not the low 22 of [`DEVICE_MASK`] alone.
+    is_whole: bool,
 }
 
 const SHAPE_BITS: u32 = 20;
 const EXPIRY_BITS: u32 = 12;
 const CONTENT_HIGH_BITS: u32 = 8;
 const DEVICE_BITS: u32 = 22;
+const DEVICE_MASK: u64 = (1 << DEVICE_BITS) - 1;
 const _: () = assert!(SHAPE_BITS + 2 + EXPIRY_BITS + CONTENT_HIGH_BITS + DEVICE_BITS == 64);
 
 impl Owner {
@@ -80,7 +83,7 @@ impl Owner {
         let low = u64::from(self.identity.shape) | standing << SHAPE_BITS;
         let expiry = self.expiry_s & ((1 << EXPIRY_BITS) - 1);
         let content = u64::from(self.content_high) << EXPIRY_BITS;
-        let device = self.device & ((1 << DEVICE_BITS) - 1);
+        let device = self.device & DEVICE_MASK;
         let high = expiry | content | device << (EXPIRY_BITS + CONTENT_HIGH_BITS);
         [self.identity.key, low | high << (SHAPE_BITS + 2)]
     }
@@ -109,6 +112,7 @@ impl Owner {
             expiry_s: high & ((1 << EXPIRY_BITS) - 1),
             content_high: (high >> EXPIRY_BITS) as u8,
             device: high >> (EXPIRY_BITS + CONTENT_HIGH_BITS),
+            is_whole: false,
         }
     }
 }
@@ -171,6 +175,7 @@ impl Reception {
             expiry_s: 0,
             content_high: (content >> 16) as u8,
             device: number,
+            is_whole: false,
         };
         Some((*session, owner.grant(content)))
     }
@@ -210,7 +215,7 @@ impl Reception {
         let mut hasher = self.hasher;
         hasher.write_u64(identity.key);
         hasher.write_u32(identity.shape);
-        hasher.write_u64(device & ((1 << DEVICE_BITS) - 1));
+        hasher.write_u64(device & DEVICE_MASK);
         hasher.finish()
     }
 }
@@ -263,22 +268,22 @@ impl Desk<'_> {
     ) -> bool {
         let mut digits = [0; 16];
         let aor = self.index.unpack(identity, &mut digits);
-        let mut octets = Vec::with_capacity(TEXTS_MAX);
-        for part in [aor.prefix, aor.user, aor.suffix] {
-            octets.extend_from_slice(part);
-        }
-        if is_bound {
-            let start = octets.len();
-            octets.resize(start + parameter_len(device), 0);
-            write_parameter(device, &mut octets[start..]);
-        }
+        let aor = [aor.prefix, aor.user, aor.suffix].concat();
         let key = &self.reception.token_key;
-        key.verify(claim, Holder::Text(&octets)) || key.verify(claim, Holder::Text(device))
+        if !is_bound {
+            return key.verify(claim, Holder::Text(&aor, b""));
+        }
+        let mut parameter = vec![0; parameter_len(device)];
+        write_parameter(device, &mut parameter);
+        // A GRUU that was the Request-URI itself belongs to the user whose AOR it is.
+        let is_own_gruu = || self.index.pack(self::aor(device)) == Some(identity);
+        key.verify(claim, Holder::Text(&aor, &parameter))
+            || (is_own_gruu() && key.verify(claim, Holder::Text(device, b"")))
     }
 
-    /// The place of a device in its identity's run, by the low bits of its number.
-    fn find(&self, identity: Identity, device: u64) -> Option<(usize, Device)> {
-        let mask = (1 << DEVICE_BITS) - 1;
+    /// The place of a device in its identity's run, by its number, of which the owner of a session has
+    /// the low bits alone: `mask` tells which count.
+    fn find(&self, identity: Identity, device: u64, mask: u64) -> Option<(usize, Device)> {
         let same = |number: u64| number & mask == device & mask;
         let devices = self.index.devices(self.index.lookup(identity));
         let place = devices.iter().position(|held| {
@@ -293,25 +298,26 @@ impl Desk<'_> {
 
     /// Uses a token up; `Err` if this device has used it before. Tells which session of its SIR it opens.
     fn use_up(&mut self, now: Tick, checked: &Checked) -> Result<Standing, Refusal> {
-        let (claim, used) = (&checked.claim, &mut self.reception.used);
-        let token = claim.fingerprint();
+        let (claim, token) = (&checked.claim, checked.claim.fingerprint());
+        let issued = self.reception.token_key.issued(claim, now);
         if claim.is_bound() {
-            let is_first = used.insert(token, now);
-            let standing = Standing {
-                is_first,
+            first(self.reception.used.note(token, issued, now))?;
+            return Ok(Standing {
+                is_first: true,
                 is_wanted: true,
-            };
-            return is_first.then_some(standing).ok_or(Refusal::TokenUsed);
+            });
         }
         // Any device of the user may come, each of them once; one that the index lacks is a stranger.
-        let Some((_, device)) = self.find(checked.identity, checked.device) else {
+        let Some((_, device)) = self.find(checked.identity, checked.device, u64::MAX) else {
             return Err(Refusal::TokenForged);
         };
+        // Its own number, whichever of its forms it shows.
+        let number = self
+            .reception
+            .number(&device, self.index.device_id_text(&device));
         let used = &mut self.reception.used;
-        if !used.insert(token ^ checked.device | 1, now) {
-            return Err(Refusal::TokenUsed);
-        }
-        let is_first = used.insert(token & !1, now);
+        first(used.note((token ^ number) | 1, issued, now))?;
+        let is_first = used.note(token & !1, issued, now) == Use::First;
         let content = self.reception.contents.at(claim.content());
         let text = self.index.device_id_text(&device);
         let hidden = || self.kept.obfuscated(&device, text);
@@ -345,7 +351,12 @@ impl Desk<'_> {
 
     /// Changes some fields of an owner's device; `false` if the index no longer has it.
     fn change(&mut self, owner: &Owner, change: &Change) -> bool {
-        let Some((_, device)) = self.find(owner.identity, owner.device) else {
+        let mask = if owner.is_whole {
+            u64::MAX
+        } else {
+            DEVICE_MASK
+        };
+        let Some((_, device)) = self.find(owner.identity, owner.device, mask) else {
             return false;
         };
         let text = self.index.device_id_text(&device).to_vec();
@@ -400,6 +411,7 @@ impl Host for Desk<'_> {
             expiry_s: expiry / TICKS_PER_S,
             content_high: (claim.content() >> 16) as u8,
             device: checked.device,
+            is_whole: false,
         };
         Ok(owner.grant(claim.content()))
     }
@@ -442,15 +454,23 @@ impl Host for Desk<'_> {
         expires_s: u32,
     ) -> Result<(), Refusal> {
         let tick = self.reception.token_key.tick(now);
-        let owner = self.check(tick, invitation)?.owner();
+        let checked = self.check(tick, invitation)?;
+        // A token for any device of the user does not tell one of them from the other.
+        if !checked.claim.is_bound() {
+            return Err(Refusal::TokenForged);
+        }
         let now_s = u32::try_from(tick.0 / TICKS_PER_S).unwrap_or(u32::MAX - 1);
-        self.reception.returned.registered += 1;
+        // SIRs are sent to a contact: it is believed only if the request came from its address.
+        let contact = address(contact).filter(|address| address.ip() == invitation.peer.ip());
         let change = Change {
-            contact: address(contact).map(Some),
-            expires_s: Some(now_s.saturating_add(expires_s).min(u32::MAX - 1)),
+            contact: contact.map(Some),
+            expires_s: Some(now_s.saturating_add(expires_s.min(REGISTERED_S_MAX))),
             ..Change::default()
         };
-        self.change(&owner, &change);
+        if !self.change(&checked.owner(), &change) {
+            return Err(Refusal::TokenForged);
+        }
+        self.reception.returned.registered += 1;
         Ok(())
     }
 
@@ -463,18 +483,29 @@ impl Host for Desk<'_> {
         }
     }
 
-    fn note(&mut self, _now: u64, owner: [u64; 2], _content: u16, event: SessionEvent) {
+    fn note(&mut self, _now: u64, owner: [u64; 2], content: u16, event: SessionEvent) {
         let owner = Owner::read(owner);
-        let books = &mut self.reception.pushes;
+        let number = u32::from(owner.content_high) << 16 | u32::from(content);
+        let Reception {
+            contents, pushes, ..
+        } = &mut *self.reception;
         match event {
             SessionEvent::Established { session } => {
-                books.build(owner.expiry_s, owner.standing);
+                pushes.build(owner.expiry_s, owner.standing);
+                contents.begin_push(number);
                 self.connect(&owner, Some(session));
             }
-            SessionEvent::Delivered => books.deliver(owner.standing),
-            // An order may have nothing to push: its session is all it wanted.
-            SessionEvent::Failed(Cause::ContentGone) => {}
-            SessionEvent::Failed(_) => books.fail(),
+            SessionEvent::Delivered => {
+                pushes.deliver(owner.standing);
+                contents.end_push(number);
+            }
+            SessionEvent::Failed(cause) => {
+                pushes.fail();
+                // Without an ACK it had not begun.
+                if cause != Cause::NoAck {
+                    contents.end_push(number);
+                }
+            }
             SessionEvent::Ended(_) => self.connect(&owner, None),
         }
     }
@@ -491,7 +522,17 @@ impl Checked {
             expiry_s: 0,
             content_high: 0,
             device: self.device,
+            is_whole: true,
         }
+    }
+}
+
+/// Refuses what is not the first use of a token.
+fn first(used: Use) -> Result<(), Refusal> {
+    match used {
+        Use::First => Ok(()),
+        Use::Again => Err(Refusal::TokenUsed),
+        Use::TooOld => Err(Refusal::TokenExpired),
     }
 }
 

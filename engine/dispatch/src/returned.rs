@@ -1,4 +1,4 @@
-//! What a device returns because its SIR asked for it: lines of `text/parameters` (RFC 7826 C.2).
+//! What a device returns because its SIR asked for it: lines of `text/parameters` (RFC 7826 Appendix F).
 //!
 //! `capability`, `preference` and `subscription` are numbers that the index keeps for the next selection;
 //! `security` and `refusal` are words that are counted. Lines of other names are passed over, values out
@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use sirocco_index::{Change, PREFERENCE_MAX};
+use sirocco_wire::parameters;
 
 /// The words of `refusal`, in the order of their counters.
 pub const REFUSALS: [&str; 6] = [
@@ -59,11 +60,7 @@ impl Returned {
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
         let mut returned = Self::default();
-        for line in body.split(|&octet| octet == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else {
-                continue;
-            };
-            let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+        for (name, value) in parameters::read(body) {
             match name.to_ascii_lowercase().as_slice() {
                 b"capability" => returned.capability = returned.number(value, u8::MAX),
                 b"preference" => returned.preference = returned.number(value, PREFERENCE_MAX),

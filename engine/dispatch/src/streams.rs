@@ -22,6 +22,17 @@ enum Write {
     Close,
 }
 
+/// What the port says to octets for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It has them.
+    All,
+    /// It has no room for them now.
+    Full,
+    /// There is no such connection any more.
+    Gone,
+}
+
 /// All writes that the port has not taken.
 #[derive(Default)]
 pub struct StreamWrites {
@@ -31,6 +42,8 @@ pub struct StreamWrites {
     staged: HashMap<StreamId, usize>,
     held: HashMap<StreamId, VecDeque<Vec<u8>>>,
     drained: Vec<StreamId>,
+    /// Written to though they are no more, or closed since.
+    gone: Vec<StreamId>,
 }
 
 impl StreamWrites {
@@ -73,18 +86,25 @@ impl StreamWrites {
     }
 
     /// Hands everything over: `send` says whether the connection had room, `close` closes one.
-    pub fn hand_over(&mut self, send: impl Fn(StreamId, &[u8]) -> bool, close: impl Fn(StreamId)) {
+    pub fn hand_over(&mut self, send: impl Fn(StreamId, &[u8]) -> Taken, close: impl Fn(StreamId)) {
         for (stream, write) in self.writes.drain(..) {
             match write {
                 Write::Close => close(stream),
                 Write::Octets(range) => {
                     let octets = &self.octets[range];
                     let waits = self.held.get(&stream).is_some_and(|held| !held.is_empty());
-                    if waits || !send(stream, octets) {
-                        self.held
-                            .entry(stream)
-                            .or_default()
-                            .push_back(octets.to_vec());
+                    let taken = if waits {
+                        Taken::Full
+                    } else {
+                        send(stream, octets)
+                    };
+                    match taken {
+                        Taken::All => {}
+                        Taken::Full => {
+                            let held = self.held.entry(stream).or_default();
+                            held.push_back(octets.to_vec());
+                        }
+                        Taken::Gone => self.gone.push(stream),
                     }
                 }
             }
@@ -107,11 +127,11 @@ impl StreamWrites {
     }
 
     /// A connection has drained: what was held back for it goes first. `true` if nothing is held any more.
-    pub fn drained(&mut self, stream: StreamId, mut send: impl FnMut(&[u8]) -> bool) -> bool {
+    pub fn drained(&mut self, stream: StreamId, mut send: impl FnMut(&[u8]) -> Taken) -> bool {
         let Some(held) = self.held.get_mut(&stream) else {
             return false;
         };
-        while held.front().is_some_and(|piece| send(piece)) {
+        while held.front().is_some_and(|piece| send(piece) != Taken::Full) {
             held.pop_front();
         }
         let is_empty = held.is_empty();
@@ -121,10 +141,16 @@ impl StreamWrites {
         is_empty
     }
 
-    /// A connection is gone, and what was held back for it.
-    pub fn forget(&mut self, stream: StreamId) {
+    /// A connection is gone; it is dealt with when the port is not being read.
+    pub fn note_gone(&mut self, stream: StreamId) {
+        self.gone.push(stream);
+    }
+
+    /// Takes a connection that is gone, and forgets what was held back for it.
+    pub fn take_gone(&mut self) -> Option<StreamId> {
+        let stream = self.gone.pop()?;
         self.held.remove(&stream);
-        self.writes.retain(|(known, _)| *known != stream);
+        Some(stream)
     }
 
     /// Octets that are held back, all connections together.
@@ -150,7 +176,7 @@ mod tests {
         writes.hand_over(
             |stream, octets| {
                 sent.borrow_mut().push((stream, octets.to_vec()));
-                stream == B
+                if stream == B { Taken::All } else { Taken::Full }
             },
             |_| panic!("nothing is closed"),
         );
@@ -160,8 +186,11 @@ mod tests {
         );
         assert!(!writes.write(A, b"three"), "full until it drains");
         assert!(writes.write(B, b"c"));
-        assert!(!writes.drained(A, |_| false));
-        assert!(writes.drained(A, |octets| octets == b"one two"));
+        assert!(!writes.drained(A, |_| Taken::Full));
+        assert!(writes.drained(A, |octets| {
+            assert_eq!(octets, b"one two");
+            Taken::All
+        }));
         assert!(writes.write(A, b"three"));
     }
 
@@ -175,7 +204,7 @@ mod tests {
         writes.hand_over(
             |_, octets| {
                 largest.replace_with(|largest| octets.len().max(*largest));
-                true
+                Taken::All
             },
             |_| panic!("nothing is closed"),
         );
@@ -193,9 +222,10 @@ mod tests {
             while writes.write(StreamId(stream), &chunk) {}
         }
         assert!(writes.octets.len() <= STAGED_BYTES_MAX);
-        writes.hand_over(|_, _| false, |_| panic!("nothing is closed"));
+        writes.hand_over(|_, _| Taken::Full, |_| panic!("nothing is closed"));
         assert!(writes.held_bytes() <= STAGED_BYTES_MAX);
-        (0..1_000).for_each(|stream| writes.forget(StreamId(stream)));
+        (0..1_000).for_each(|stream| writes.note_gone(StreamId(stream)));
+        while writes.take_gone().is_some() {}
         assert_eq!(writes.held_bytes(), 0);
         writes.close(B);
         let closed = RefCell::new(Vec::new());
@@ -205,5 +235,14 @@ mod tests {
         );
         assert_eq!(closed.into_inner(), [B]);
         assert!(writes.write(A, &chunk));
+    }
+
+    #[test]
+    fn octets_for_a_connection_that_is_no_more_are_dropped() {
+        let mut writes = StreamWrites::default();
+        assert!(writes.write(A, b"late"));
+        writes.hand_over(|_, _| Taken::Gone, |_| panic!("nothing is closed"));
+        assert_eq!((writes.held_bytes(), writes.take_gone()), (0, Some(A)));
+        assert_eq!(writes.take_gone(), None);
     }
 }

@@ -37,8 +37,9 @@ const ANY_DEVICE: u64 = 0xff;
 pub enum Holder<'a> {
     /// A packed user identity; its packed device, or none where any of its devices may come.
     Packed(Identity, Option<(DeviceKind, &'a [u8; 16])>),
-    /// Texts: the octets that made the Request-URI, or the AOR alone where any device may come.
-    Text(&'a [u8]),
+    /// Texts: the AOR, or a GRUU that is a Request-URI by itself, and the device, empty where the AOR is
+    /// a GRUU or any device may come.
+    Text(&'a [u8], &'a [u8]),
 }
 
 /// What a token says of itself. Nothing of it holds before [`TokenKey::verify`] says so.
@@ -150,7 +151,7 @@ impl TokenKey {
         let bound = if is_bound { BOUND } else { 0 };
         let flags = match holder {
             Holder::Packed(..) => bound,
-            Holder::Text(_) => bound | TEXT,
+            Holder::Text(..) => bound | TEXT,
         };
         let word = u64::from(content) << CONTENT_SHIFT | flags | expiry & EXPIRY_MASK;
         let mut digits = [0; 32];
@@ -172,7 +173,11 @@ impl TokenKey {
         let mut hasher = self.hasher;
         hasher.write_u64(word);
         match holder {
-            Holder::Text(octets) => hasher.write(octets),
+            Holder::Text(aor, device) => {
+                hasher.write_usize(aor.len());
+                hasher.write(aor);
+                hasher.write(device);
+            }
             Holder::Packed(identity, device) => {
                 let class = device.map_or(ANY_DEVICE, |(kind, _)| kind_class(kind));
                 let id = device.map_or(0, |(_, id)| u128::from_le_bytes(*id));

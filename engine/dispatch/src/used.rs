@@ -12,7 +12,7 @@ use crate::token::Tick;
 const LINE: usize = 16;
 /// Smallest bound: one page of lines.
 pub const REMEMBERED_MIN: usize = 1 << 10;
-/// Largest bound: 2 GiB for both generations.
+/// Largest bound: 2 GiB for each of the two generations.
 pub const REMEMBERED_MAX: usize = 1 << 28;
 
 struct Generation {
@@ -67,6 +67,17 @@ fn fingerprint(number: u64) -> u32 {
     (number as u32).max(1)
 }
 
+/// What one use of a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The first one.
+    First,
+    /// Not the first one.
+    Again,
+    /// Perhaps not the first one: what was used when it was issued is forgotten.
+    TooOld,
+}
+
 /// All used tokens that are remembered.
 pub struct Used {
     young: Generation,
@@ -97,29 +108,29 @@ impl Used {
         self.not_before
     }
 
-    /// Whether `number` has been used.
-    #[must_use]
-    pub fn contains(&self, number: u64) -> bool {
-        self.young.find(number).is_ok()
-            || (self.old.as_ref()).is_some_and(|old| old.find(number).is_ok())
-    }
-
-    /// Notes a use; `false` if it is not the first one.
-    pub fn insert(&mut self, number: u64, now: Tick) -> bool {
+    /// Notes the use of a token that was issued at tick `issued`.
+    ///
+    /// What is full or outlived turns over only after both generations have been looked at, and what is
+    /// forgotten by that counts against this very token too.
+    pub fn note(&mut self, number: u64, issued: Tick, now: Tick) -> Use {
+        if issued < self.not_before {
+            return Use::TooOld;
+        }
+        let in_old = (self.old.as_ref()).is_some_and(|old| old.find(number).is_ok());
+        if in_old || self.young.find(number).is_ok() {
+            return Use::Again;
+        }
         let is_outlived = now.0 - self.young.began.0.min(now.0) > self.lifetime;
         if is_outlived || self.young.count >= self.capacity {
             self.turn_over(now);
         }
-        if (self.old.as_ref()).is_some_and(|old| old.find(number).is_ok()) {
-            return false;
+        if issued < self.not_before {
+            return Use::TooOld;
         }
-        match self.young.find(number) {
-            Ok(()) => false,
-            Err(at) => {
-                self.young.insert(number, at);
-                true
-            }
+        if let Err(at) = self.young.find(number) {
+            self.young.insert(number, at);
         }
+        Use::First
     }
 
     /// Bytes of the memory.
@@ -150,17 +161,17 @@ mod tests {
         mixed ^ mixed >> 29
     }
 
+    const AT: Tick = Tick(1);
+
     #[test]
     fn a_second_use_is_told_from_the_first() {
         let mut used = Used::new(REMEMBERED_MIN, 1_000, Tick(0));
         for number in 0..800 {
-            assert!(used.insert(tag(number), Tick(1)), "{number}");
+            assert_eq!(used.note(tag(number), AT, AT), Use::First, "{number}");
         }
         for number in 0..800 {
-            assert!(!used.insert(tag(number), Tick(2)), "{number}");
-            assert!(used.contains(tag(number)));
+            assert_eq!(used.note(tag(number), AT, Tick(2)), Use::Again, "{number}");
         }
-        assert!(!used.contains(tag(800)));
     }
 
     #[test]
@@ -171,30 +182,44 @@ mod tests {
         for number in 0..20_000 {
             // One token a tick, issued the tick before its use.
             let (now, issued) = (Tick(number + 1), Tick(number));
-            assert!(used.insert(tag(number), now), "{number}");
-            assert!(issued >= used.not_before(), "{number}");
+            assert_eq!(used.note(tag(number), issued, now), Use::First, "{number}");
             plateau = plateau.max(used.memory_bytes());
         }
         assert!(plateau <= 2 * bytes);
         for number in 0..20_000 {
-            let is_refused = Tick(number) < used.not_before() || used.contains(tag(number));
-            assert!(is_refused, "{number} could be used again");
+            let again = used.note(tag(number), Tick(number), Tick(20_001));
+            assert_ne!(again, Use::First, "{number} could be used again");
+        }
+    }
+
+    #[test]
+    fn a_replay_at_the_very_turn_over_is_none_the_less_refused() {
+        // Whoever repeats a use at any moment, the turn-overs it causes itself included, is refused.
+        for replayed in 0..3_000 {
+            let mut used = Used::new(REMEMBERED_MIN, 1 << 40, Tick(0));
+            for number in 0..3_000u64 {
+                let (issued, now) = (Tick(number), Tick(number + 1));
+                used.note(tag(number), issued, now);
+                if number >= replayed && number % 512 == 511 {
+                    let again = used.note(tag(replayed), Tick(replayed), now);
+                    assert_ne!(again, Use::First, "{replayed} at {number}");
+                }
+            }
         }
     }
 
     #[test]
     fn an_outlived_generation_is_forgotten_without_refusing_anybody() {
         let mut used = Used::new(REMEMBERED_MIN, 100, Tick(0));
-        assert!(used.insert(tag(1), Tick(10)));
-        assert!(used.insert(tag(2), Tick(150)));
-        assert!(
-            !used.insert(tag(1), Tick(160)),
-            "it lives until tick 200 at least"
+        assert_eq!(used.note(tag(1), Tick(9), Tick(10)), Use::First);
+        assert_eq!(used.note(tag(2), Tick(149), Tick(150)), Use::First);
+        assert_eq!(
+            used.note(tag(1), Tick(100), Tick(160)),
+            Use::Again,
+            "it lives until tick 200"
         );
-        assert!(used.insert(tag(3), Tick(300)));
-        assert!(
-            used.not_before() <= Tick(300 - 100),
-            "no token that still lives is refused"
-        );
+        assert_eq!(used.note(tag(3), Tick(299), Tick(300)), Use::First);
+        let oldest_alive = Tick(300 - 100);
+        assert_eq!(used.note(tag(4), oldest_alive, Tick(300)), Use::First);
     }
 }

@@ -5,7 +5,8 @@
 
 use super::{Kind, Outlet};
 use crate::shard::Shard;
-use sirocco_ring::{Port, StreamEvent};
+use crate::streams::Taken;
+use sirocco_ring::{Port, StreamEvent, StreamFull};
 use sirocco_session::{StreamId, StreamKind};
 
 /// Stream events handled in one turn.
@@ -20,15 +21,26 @@ impl Outlet {
             return;
         };
         port.streams(EVENTS_PER_TURN_MAX, |event| hear(now, shard, &event));
+        // What was written to a connection that its peer has closed since still leaves.
         hand_over(port, shard);
         for stream in shard.replies().streams.take_drained() {
-            let id = sirocco_ring::StreamId::from_bits(stream.0);
-            let send = |octets: &[u8]| port.send_stream(id, octets).is_ok();
+            let send = |octets: &[u8]| offer(port, stream, octets);
             if shard.replies().streams.drained(stream, send) {
                 shard.stream_drained(now, stream);
             }
         }
+        while let Some(stream) = shard.replies().streams.take_gone() {
+            shard.stream_closed(now, stream);
+        }
         hand_over(port, shard);
+    }
+}
+
+fn offer(port: &mut Port, stream: StreamId, octets: &[u8]) -> Taken {
+    match port.send_stream(sirocco_ring::StreamId::from_bits(stream.0), octets) {
+        Ok(()) => Taken::All,
+        Err(StreamFull::Closed) => Taken::Gone,
+        Err(_) => Taken::Full,
     }
 }
 
@@ -50,8 +62,7 @@ fn hear(now: u64, shard: &mut Shard, event: &StreamEvent<'_>) {
         StreamEvent::Received { stream, bytes } => shard.stream_octets(now, id(stream), bytes),
         StreamEvent::Drained { stream } => shard.replies().streams.note_drained(id(stream)),
         StreamEvent::Closed { stream, .. } | StreamEvent::Refused { stream, .. } => {
-            shard.replies().streams.forget(id(stream));
-            shard.stream_closed(now, id(stream));
+            shard.replies().streams.note_gone(id(stream));
         }
         // This side connects to nobody.
         StreamEvent::Connected { .. } => {}
@@ -66,7 +77,7 @@ fn hand_over(port: &mut Port, shard: &mut Shard) {
     let port = std::cell::RefCell::new(port);
     let id = |stream: StreamId| sirocco_ring::StreamId::from_bits(stream.0);
     writes.hand_over(
-        |stream, octets| (port.borrow_mut().send_stream(id(stream), octets)).is_ok(),
+        |stream, octets| offer(*port.borrow_mut(), stream, octets),
         |stream| port.borrow_mut().close_stream(id(stream)),
     );
 }

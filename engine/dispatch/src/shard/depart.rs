@@ -219,7 +219,7 @@ impl Rendering<'_> {
             aor_suffix: b"",
             device: kept.device(),
             branch: self.branch_key.name(handle),
-            token: self.token(target, Holder::Text(kept.octets())),
+            token: self.token(target, Holder::Text(kept.aor(), kept.device())),
         };
         self.compiled.template.patch(segment, &slots)
     }

@@ -63,6 +63,7 @@ impl Shard {
         let is_pushed = sessions.push(now, session, grant, &mut desk, replies);
         if is_pushed {
             self.reception.pushes.direct();
+            self.reception.contents.begin_push(content);
         }
         is_pushed
     }
