@@ -19,6 +19,11 @@ pub struct Devices {
 impl Devices {
     /// Starts devices that behave as the mix says, and waits until they can be reached.
     pub fn start(mix: Mix) -> Self {
+        Self::start_with(config(mix))
+    }
+
+    /// Starts devices of a whole configuration.
+    pub fn start_with(config: LoadgenConfig) -> Self {
         let control = Arc::new(Control::new());
         let (ready, introduced) = bounded(1);
         let thread = thread::spawn({
@@ -26,7 +31,7 @@ impl Devices {
             move || {
                 let ready =
                     |started: &Ready| ready.send(started.addresses[0]).expect("the test waits");
-                let ended = run(&config(mix), &Live::new(), &control, ready);
+                let ended = run(&config, &Live::new(), &control, ready);
                 ended.expect("devices that answer")
             }
         });
@@ -47,7 +52,8 @@ impl Devices {
     }
 }
 
-fn config(mix: Mix) -> LoadgenConfig {
+/// Devices behind one edge, small enough for a test.
+pub fn config(mix: Mix) -> LoadgenConfig {
     LoadgenConfig {
         place: Place::Edges {
             count: 1,

@@ -19,7 +19,8 @@ use sirocco_tests::process::PATIENCE;
 /// A running worker.
 pub struct Engine {
     commands: Sender<Command>,
-    events: Receiver<Event>,
+    /// What it tells.
+    pub events: Receiver<Event>,
     waker: Option<Waker>,
     thread: JoinHandle<(EngineReport, Vec<Remainder>)>,
 }

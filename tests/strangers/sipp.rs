@@ -18,7 +18,7 @@ use crate::{free_port, loopback};
 const SIRS: u64 = 600;
 
 /// A SIPp process that plays `scenario` for so many calls and then ends with 0 if all went well.
-fn play(sipp: &Path, directory: &Directory, scenario: &str, arguments: &[String]) -> Guarded {
+pub fn play(sipp: &Path, directory: &Directory, scenario: &str, arguments: &[String]) -> Guarded {
     let path = directory.file("scenario.xml");
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"s\">\n{scenario}</scenario>\n"
@@ -41,7 +41,8 @@ fn play(sipp: &Path, directory: &Directory, scenario: &str, arguments: &[String]
     Guarded::start(&mut command)
 }
 
-fn errors(directory: &Directory) -> String {
+/// What a SIPp process complained of.
+pub fn errors(directory: &Directory) -> String {
     std::fs::read_to_string(directory.file("errors.txt")).unwrap_or_default()
 }
 
