@@ -111,13 +111,6 @@ impl Pushes {
         self.counts.direct += 1;
     }
 
-    /// Contents given to open sessions.
-    #[inline]
-    #[must_use]
-    pub fn direct_pushes(&self) -> u64 {
-        self.counts.direct
-    }
-
     /// A device returned that it refuses.
     #[inline]
     pub fn refuse(&mut self) {

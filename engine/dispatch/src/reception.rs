@@ -420,9 +420,6 @@ impl Host for Desk<'_> {
         let high = Owner::read(owner).content_high;
         let number = u32::from(high) << 16 | u32::from(number);
         let content = &self.reception.contents.at(number)?.pushed;
-        if content.content_type.is_empty() {
-            return None;
-        }
         Some(session::Content {
             content_type: &content.content_type,
             octets: &content.octets,

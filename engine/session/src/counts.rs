@@ -123,6 +123,8 @@ pub struct SessionCounts {
     pub open: u64,
     /// Sessions that ended, by cause.
     pub ended: ByCause,
+    /// Contents that are under way now: begun with the 200 to INVITE or later, neither delivered nor failed.
+    pub pushing: u64,
     /// Contents of which a device said that it has them.
     pub delivered: u64,
     /// Contents that were not delivered, by cause.

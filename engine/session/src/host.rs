@@ -122,7 +122,7 @@ pub enum Push {
 /// What is pushed.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// The value of Content-Type.
+    /// The value of Content-Type; empty: there is nothing to push, the session is all that is wanted.
     pub content_type: &'a str,
     /// The content itself.
     pub octets: &'a [u8],
@@ -196,8 +196,8 @@ impl Cause {
 
 /// What happens to a session.
 ///
-/// The order is: `Established` once (not when the ACK is missing); for each content one `Delivered` or `Failed`;
-/// `Ended` once, the last.
+/// The order is: `Established` once (not when the ACK is missing); for each content one `Delivered` or `Failed`, and
+/// neither where there is nothing to push; `Ended` once, the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// The ACK came: the device has built its session.

@@ -291,6 +291,7 @@ impl Sessions {
             return;
         }
         slot.marks |= mark::SETTLED;
+        self.counts.pushing -= 1;
         self.counts.failed.count(cause);
         let event = SessionEvent::Failed(cause);
         turn.host.note(turn.now, slot.owner, slot.content, event);

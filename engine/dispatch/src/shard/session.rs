@@ -71,9 +71,7 @@ impl Shard {
     /// Sessions that have a content to push and have not done it: each of them is work that waits.
     #[inline]
     pub(super) fn pushes_under_way(&self) -> u64 {
-        let counts = self.sessions.counts();
-        let begun = counts.opened + self.reception.pushes.direct_pushes();
-        begun - (counts.delivered + counts.failed.total()).min(begun)
+        self.sessions.counts().pushing
     }
 
     /// Ends all sessions.

@@ -213,6 +213,11 @@ impl Sessions {
         slot.invite = invite;
         slot.remote_cseq = asked.cseq.number;
         slot.set_path(return_path(turn.path, &asked.way));
+        if content.content_type.is_empty() {
+            slot.marks |= mark::SETTLED;
+        } else {
+            self.counts.pushing += 1;
+        }
         if carrier == Carrier::Msrp {
             slot.marks |= mark::HAS_MSRP;
             slot.kept = self.legs.open();

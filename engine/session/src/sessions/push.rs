@@ -117,6 +117,7 @@ impl Sessions {
     pub(super) fn delivered<H: Host, O>(&mut self, turn: &mut Turn<'_, H, O>, handle: Handle) {
         let slot = self.table.at_mut(handle.slot);
         slot.marks |= mark::SETTLED;
+        self.counts.pushing -= 1;
         self.counts.delivered += 1;
         let (owner, content) = (slot.owner, slot.content);
         turn.host
@@ -159,6 +160,10 @@ impl Sessions {
         if self.is_to_end(handle) {
             self.fail(turn, handle, Cause::Drained);
             self.hang_up(turn, handle, Cause::Drained);
+            return;
+        }
+        if self.table.at(handle.slot).has(mark::SETTLED) {
+            self.rest(turn, handle);
             return;
         }
         match self.leg_of(handle) {
@@ -289,6 +294,7 @@ impl Sessions {
         }
         (slot.owner, slot.content) = (grant.owner, grant.content);
         slot.marks &= !mark::SETTLED;
+        self.counts.pushing += 1;
         let path = slot.path(|| std::net::SocketAddr::from(([0; 4], 0)));
         let turn = &mut Turn {
             now,

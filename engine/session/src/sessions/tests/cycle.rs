@@ -294,6 +294,54 @@ fn a_held_session_takes_a_second_content_and_the_device_ends_it() {
 }
 
 #[test]
+fn a_session_without_content_is_built_and_rests() {
+    let held = SessionConfig {
+        end: End::Device,
+        ..config()
+    };
+    for (config, is_held) in [(config(), false), (held, true)] {
+        let mut device = Device::new(config);
+        device.people.content = Some((String::new(), Vec::new(), Push::Auto));
+        device.build();
+        assert_eq!(device.sessions.counts().pushing, 0);
+        device.say(&device.inside("ACK", 1, "", ""));
+        if is_held {
+            device.wait(SECOND);
+            assert!(device.net.datagrams.is_empty());
+            device.say(&device.inside("BYE", 2, "", ""));
+        } else {
+            let bye = device.net.one();
+            assert!(bye.starts_with("BYE "));
+            device.answer(&bye, 200);
+        }
+        let events = device.people.take_events();
+        assert!(matches!(
+            events[..],
+            [SessionEvent::Established { .. }, SessionEvent::Ended(_)]
+        ));
+        let counts = device.sessions.counts();
+        assert_eq!((counts.failed.total(), counts.delivered), (0, 0));
+        assert_eq!(counts.residue(), 0);
+    }
+}
+
+#[test]
+fn contents_under_way_are_counted() {
+    let mut device = Device::new(config());
+    device.build();
+    assert_eq!(device.sessions.counts().pushing, 1);
+    device.say(&device.inside("ACK", 1, "", ""));
+    let pushed = device.net.one();
+    device.answer(&pushed, 200);
+    assert_eq!(device.sessions.counts().pushing, 0);
+    device.call_id = "c2".to_owned();
+    device.net.datagrams.clear();
+    device.build();
+    device.say(&device.inside("BYE", 2, "", ""));
+    assert_eq!(device.sessions.counts().pushing, 0, "failed");
+}
+
+#[test]
 fn a_session_lingers_or_is_held_only_so_long() {
     let lingering = SessionConfig {
         end: End::Engine { linger_ms: 90_000 },
