@@ -29,7 +29,8 @@ const DEVICES_EACH: usize = 3;
 /// Longest datagram.
 const DATAGRAM_BYTES_MAX: usize = 4_096;
 
-/// A registrar and proxy that knows GRUUs, refuses what is not registered, and forwards the rest.
+/// A registrar and proxy that knows GRUUs, refuses what is not registered, forwards the rest, and stays on
+/// the way of sessions that are built through it.
 fn configuration(port: u16) -> String {
     format!(
         r#"#!KAMAILIO
@@ -54,7 +55,13 @@ modparam("registrar", "gruu_enabled", 1)
 modparam("registrar", "max_contacts", 10)
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+    if (has_totag()) {{
+        if (!loose_route()) {{ sl_send_reply("404", "Not Here"); exit; }}
+        t_relay();
+        exit;
+    }}
     if (is_method("REGISTER")) {{ save("location"); exit; }}
+    if (is_method("INVITE")) {{ loose_route(); record_route(); t_relay(); exit; }}
     if (!is_method("MESSAGE")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     if (!lookup("location")) {{ sl_send_reply("480", "Temporarily Unavailable"); exit; }}
     t_relay();
@@ -63,7 +70,8 @@ request_route {{
     )
 }
 
-fn start(kamailio: &Path, directory: &Directory, port: u16) -> Guarded {
+/// Starts one.
+pub fn start(kamailio: &Path, directory: &Directory, port: u16) -> Guarded {
     let path = directory.file("kamailio.cfg");
     std::fs::write(&path, configuration(port)).expect("a writable directory");
     let log = std::fs::File::create(directory.file("log.txt")).expect("a writable directory");
@@ -83,16 +91,18 @@ fn start(kamailio: &Path, directory: &Directory, port: u16) -> Guarded {
     Guarded::start(&mut command)
 }
 
-fn aor(identity: usize) -> String {
+/// The user identity of a number.
+pub fn aor(identity: usize) -> String {
     format!("sip:+861380000{identity:04}@ims.example")
 }
 
-fn device(number: usize) -> String {
+/// The identity of a device by its number.
+pub fn device(number: usize) -> String {
     format!("urn:uuid:910a2dec-8902-4cc1-beb8-{number:012x}")
 }
 
-/// Registers a device: its contact is a user part of its own at the devices' socket.
-fn register(socket: &UdpSocket, registrar: SocketAddr, number: usize) -> u16 {
+/// Registers a device and returns the answer: its contact is a user part of its own at the devices' socket.
+pub fn register(socket: &UdpSocket, registrar: SocketAddr, number: usize) -> u16 {
     let own = socket.local_addr().expect("an address");
     let aor = aor(number / DEVICES_EACH);
     let request = format!(

@@ -10,6 +10,7 @@ mod devices;
 #[path = "../rig/engine.rs"]
 mod engine;
 mod kamailio;
+mod proxy;
 mod sipp;
 mod sipp_sessions;
 mod tshark;

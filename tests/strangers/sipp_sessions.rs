@@ -8,7 +8,7 @@ use std::path::Path;
 use sirocco_dispatch::config::{EngineConfig, SessionEnd};
 use sirocco_dispatch::order::Order;
 use sirocco_loadgen::{Invite, LoadgenConfig, Mix, SessionPolicy};
-use sirocco_tests::process::{Directory, wait_for};
+use sirocco_tests::process::{Directory, Guarded};
 use sirocco_tests::tools::SIPP;
 
 use crate::calls::{CONTENT, Taken, Takers, assert_settled, at_port, report_when};
@@ -213,10 +213,7 @@ fn sipps_own_server_takes_the_calls_of_the_load_generator() {
         .stdin(quiet())
         .stdout(quiet())
         .stderr(quiet());
-    let mut server = sirocco_tests::process::Guarded::start(&mut command);
-    wait_for("SIPp to listen", || {
-        UdpSocket::bind(loopback(port)).is_err()
-    });
+    let mut server = Guarded::start(&mut command);
     let config = LoadgenConfig {
         target: Some(loopback(port)),
         invite: Some(Invite {
