@@ -2,67 +2,70 @@
 //!
 //! A train of requests from an edge makes a train of replies to it. Each lane gathers datagrams of one
 //! length for one peer; a lane departs when it is full, when its place is needed, and at the latest at
-//! the end of the turn, so that nothing waits for company. A reply is rendered where it will be sent
-//! from; what octets it has is not known here.
+//! the end of the turn, so that nothing waits for company. Lone replies to many peers share a row, and so
+//! a slab. A reply is rendered where it will be sent from; what octets it has is not known here.
 
 use crate::streams::StreamWrites;
 use crate::train::{Outbox, TRAIN_BYTES_MAX, Trains};
 use sirocco_session::StreamId;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 /// Lanes that may be open at the same time: two lengths to each of 16 edges.
 const LANES_MAX: usize = 32;
-/// Lanes that wait for a slab: beyond them replies are dropped, and timers repair it.
+/// Rows that may be open at the same time: one for each kind of reply, and some for odd lengths.
+const ROWS_MAX: usize = 8;
+/// Lanes and rows that wait for a slab: beyond them replies are dropped, and timers repair it.
 const CLOSED_MAX: usize = 256;
 /// Octets of the longest single reply: a MESSAGE with the longest content that rides in one.
 pub const REPLY_BYTES_MAX: usize = TRAIN_BYTES_MAX;
 
-struct Lane {
-    peer: SocketAddr,
+/// Replies of one length: a lane goes to one peer, a row has a peer for each reply.
+#[derive(Default)]
+struct Batch {
+    peers: Vec<SocketAddr>,
     segment: usize,
     octets: Vec<u8>,
 }
 
+impl Batch {
+    fn is_lone(&self) -> bool {
+        self.octets.len() == self.segment
+    }
+
+    fn is_full(&self, segments_max: usize) -> bool {
+        let longer = self.octets.len() + self.segment;
+        longer > TRAIN_BYTES_MAX || longer > segments_max * self.segment
+    }
+}
+
 /// All replies that have not left.
 pub struct Replies {
-    open: Vec<Lane>,
-    closed: Vec<Lane>,
-    spare: Vec<Lane>,
+    lanes: Vec<Batch>,
+    rows: Vec<Batch>,
+    closed: VecDeque<Batch>,
+    spare: Vec<Batch>,
     segments_max: usize,
     scratch: Vec<u8>,
-    addresses: Vec<SocketAddr>,
     /// What goes over TCP instead.
     pub streams: StreamWrites,
     /// Replies dropped because too many waited for slabs.
     pub dropped: u64,
-    /// Replies handed over to be sent.
-    pub sent: u64,
-    /// Their octets.
-    pub octets_sent: u64,
 }
 
 impl Replies {
     /// Builds the lanes for trains of at most `segments_max` replies.
     #[must_use]
     pub fn new(segments_max: usize) -> Self {
-        let lane = || Lane {
-            peer: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
-            segment: 0,
-            octets: Vec::new(),
-        };
         Self {
-            open: Vec::with_capacity(LANES_MAX),
-            closed: Vec::with_capacity(CLOSED_MAX),
-            spare: std::iter::repeat_with(lane)
-                .take(LANES_MAX + CLOSED_MAX)
-                .collect(),
+            lanes: Vec::with_capacity(LANES_MAX),
+            rows: Vec::with_capacity(ROWS_MAX),
+            closed: VecDeque::with_capacity(CLOSED_MAX + LANES_MAX + ROWS_MAX),
+            spare: Vec::with_capacity(CLOSED_MAX + LANES_MAX + ROWS_MAX),
             segments_max,
             scratch: vec![0; REPLY_BYTES_MAX],
-            addresses: Vec::with_capacity(segments_max),
             streams: StreamWrites::default(),
             dropped: 0,
-            sent: 0,
-            octets_sent: 0,
         }
     }
 
@@ -78,119 +81,100 @@ impl Replies {
         if length == 0 {
             return true;
         }
-        let found = (self.open.iter()).position(|lane| lane.segment == length && lane.peer == peer);
-        let place = found.unwrap_or_else(|| self.open_lane(peer, length));
-        let lane = &mut self.open[place];
+        let same = |lane: &Batch| lane.segment == length && lane.peers[0] == peer;
+        let place = self.lanes.iter().rposition(same);
+        let place = place.unwrap_or_else(|| self.open_lane(peer, length));
+        let lane = &mut self.lanes[place];
         lane.octets.extend_from_slice(&self.scratch[..length]);
-        let count = lane.octets.len() / length;
-        if count >= self.segments_max || lane.octets.len() + length > TRAIN_BYTES_MAX {
-            self.close_lane(place);
+        if lane.is_full(self.segments_max) {
+            let full = self.lanes.remove(place);
+            self.closed.push_back(full);
         }
         true
     }
 
     fn open_lane(&mut self, peer: SocketAddr, segment: usize) -> usize {
-        if self.open.len() >= LANES_MAX {
-            self.close_lane(0);
+        if self.lanes.len() >= LANES_MAX {
+            // The oldest stands first.
+            let oldest = self.lanes.remove(0);
+            self.leave(oldest);
         }
-        let mut lane = self
-            .spare
-            .pop()
-            .expect("as many lanes as may be open or closed");
-        (lane.peer, lane.segment) = (peer, segment);
-        lane.octets.clear();
-        self.open.push(lane);
-        self.open.len() - 1
+        let mut lane = self.spare.pop().unwrap_or_default();
+        lane.segment = segment;
+        lane.peers.push(peer);
+        self.lanes.push(lane);
+        self.lanes.len() - 1
     }
 
-    fn close_lane(&mut self, place: usize) {
-        // The order of lanes is that of their opening: the oldest is closed first.
-        let lane = self.open.remove(place);
-        self.closed.push(lane);
+    /// Closes a lane, or puts its lone reply into a row.
+    fn leave(&mut self, lane: Batch) {
+        if !lane.is_lone() {
+            return self.closed.push_back(lane);
+        }
+        let place = self.rows.iter().position(|row| row.segment == lane.segment);
+        let Some(place) = place else {
+            if self.rows.len() >= ROWS_MAX {
+                let oldest = self.rows.remove(0);
+                self.closed.push_back(oldest);
+            }
+            return self.rows.push(lane);
+        };
+        let row = &mut self.rows[place];
+        row.octets.extend_from_slice(&lane.octets);
+        row.peers.push(lane.peers[0]);
+        if row.is_full(self.segments_max) {
+            let full = self.rows.remove(place);
+            self.closed.push_back(full);
+        }
+        self.recycle(lane);
+    }
+
+    fn recycle(&mut self, mut batch: Batch) {
+        batch.octets.clear();
+        batch.peers.clear();
+        self.spare.push(batch);
     }
 
     /// Whether replies wait for slabs.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.closed.is_empty() || !self.open.is_empty()
+        !(self.closed.is_empty() && self.lanes.is_empty() && self.rows.is_empty())
     }
 
-    /// Sends the full lanes, as long as there are slabs.
+    /// Sends what is full, as long as there are slabs.
     #[inline]
     pub fn depart_full<O: Outbox>(&mut self, trains: &mut Trains, outbox: &mut O) {
         while !self.closed.is_empty() {
             let Some(slab) = outbox.take_slab() else {
                 return;
             };
-            trains.note_reply(O::number(&slab));
-            let lane = self.closed.remove(0);
-            outbox.octets(&slab)[..lane.octets.len()].copy_from_slice(&lane.octets);
-            self.sent += (lane.octets.len() / lane.segment) as u64;
-            self.octets_sent += lane.octets.len() as u64;
-            outbox.send_replies(slab, lane.peer, lane.octets.len(), lane.segment);
-            self.spare.push(lane);
-        }
-    }
-
-    /// Sends everything, as long as there are slabs; lone replies of one length share a slab.
-    pub fn depart<O: Outbox>(&mut self, trains: &mut Trains, outbox: &mut O) {
-        self.depart_full(trains, outbox);
-        while let Some(segment) = self.lone_segment() {
-            let Some(slab) = outbox.take_slab() else {
+            let Some(batch) = self.closed.pop_front() else {
                 return;
             };
             trains.note_reply(O::number(&slab));
-            self.gather_lone(segment, outbox.octets(&slab));
-            outbox.send_replies_each(slab, &self.addresses, segment);
+            let length = batch.octets.len();
+            outbox.octets(&slab)[..length].copy_from_slice(&batch.octets);
+            match batch.peers[..] {
+                [peer] => outbox.send_replies(slab, peer, length, batch.segment),
+                _ => outbox.send_replies_each(slab, &batch.peers, batch.segment),
+            }
+            self.recycle(batch);
         }
-        while !self.open.is_empty() && self.closed.len() < CLOSED_MAX {
-            self.close_lane(0);
+    }
+
+    /// Sends everything, as long as there are slabs.
+    pub fn depart<O: Outbox>(&mut self, trains: &mut Trains, outbox: &mut O) {
+        self.depart_full(trains, outbox);
+        while self.closed.len() < CLOSED_MAX {
+            let Some(lane) = self.lanes.pop() else {
+                break;
+            };
+            self.leave(lane);
+        }
+        if self.lanes.is_empty() {
+            self.closed.extend(self.rows.drain(..));
         }
         self.depart_full(trains, outbox);
-    }
-
-    /// The length of a lone reply, if another lane has a lone one of the same length.
-    fn lone_segment(&self) -> Option<usize> {
-        let is_lone = |lane: &&Lane| lane.octets.len() == lane.segment;
-        let mut lone = self
-            .open
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| is_lone(lane));
-        lone.find_map(|(place, lane)| {
-            let mut others = self.open[place + 1..].iter().filter(is_lone);
-            others
-                .any(|other| other.segment == lane.segment)
-                .then_some(lane.segment)
-        })
-    }
-
-    fn gather_lone(&mut self, segment: usize, octets: &mut [u8]) {
-        self.addresses.clear();
-        let mut places = octets.chunks_exact_mut(segment);
-        let (addresses, spare, segments_max) =
-            (&mut self.addresses, &mut self.spare, self.segments_max);
-        let mut kept = 0;
-        for place in 0..self.open.len() {
-            let lane = &self.open[place];
-            let is_lone = lane.segment == segment && lane.octets.len() == segment;
-            let room = (is_lone && addresses.len() < segments_max)
-                .then(|| places.next())
-                .flatten();
-            match room {
-                Some(room) => {
-                    room.copy_from_slice(&lane.octets);
-                    addresses.push(lane.peer);
-                }
-                None => {
-                    self.open.swap(kept, place);
-                    kept += 1;
-                }
-            }
-        }
-        self.sent += addresses.len() as u64;
-        self.octets_sent += (addresses.len() * segment) as u64;
-        spare.extend(self.open.drain(kept..));
     }
 }
 
@@ -206,5 +190,90 @@ impl sirocco_session::Outbox for Replies {
 
     fn close(&mut self, stream: StreamId) {
         self.streams.close(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Yard;
+    use crate::train::Departure;
+
+    fn trains() -> Trains {
+        let departure = Departure {
+            idle_ns: 0,
+            busy_ns: 0,
+        };
+        Trains::new((4, 1), 64, departure)
+    }
+
+    fn peer(number: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 10_000 + number as u16))
+    }
+
+    fn add(replies: &mut Replies, to: usize, octet: u8, length: usize) -> bool {
+        replies.add(peer(to), |out| {
+            out[..length].fill(octet);
+            length
+        })
+    }
+
+    #[test]
+    fn a_train_to_one_peer_leaves_when_it_is_full_and_the_rest_at_the_end_of_the_turn() {
+        let (mut replies, mut trains, mut yard) = (Replies::new(4), trains(), Yard::new(4));
+        (0..6).for_each(|number| assert!(add(&mut replies, 0, number, 100)));
+        replies.depart_full(&mut trains, &mut yard);
+        let full = yard.take_departed();
+        assert_eq!(full.len(), 1);
+        let octets: Vec<_> = full[0].1.iter().map(|(_, reply)| reply[0]).collect();
+        assert_eq!(octets, [0, 1, 2, 3]);
+        replies.depart(&mut trains, &mut yard);
+        assert_eq!(yard.take_departed()[0].1.len(), 2);
+        assert!(!replies.is_waiting());
+    }
+
+    #[test]
+    fn lone_replies_to_many_peers_share_slabs_and_each_reaches_its_own() {
+        let (mut replies, mut trains, mut yard) = (Replies::new(64), trains(), Yard::new(4));
+        for number in 0..100 {
+            assert!(add(&mut replies, number, number as u8, 100 + number % 2));
+        }
+        replies.depart(&mut trains, &mut yard);
+        let departed = yard.take_departed();
+        assert!(departed.len() <= 3, "{}", departed.len());
+        let mut all: Vec<_> = departed
+            .into_iter()
+            .flat_map(|(_, replies)| replies)
+            .collect();
+        all.sort_by_key(|(to, _)| to.port());
+        assert_eq!(all.len(), 100);
+        for (number, (to, reply)) in all.iter().enumerate() {
+            assert_eq!((*to, reply.len()), (peer(number), 100 + number % 2));
+            assert!(reply.iter().all(|octet| *octet == number as u8));
+        }
+    }
+
+    #[test]
+    fn without_slabs_replies_wait_and_beyond_a_bound_they_are_dropped() {
+        let (mut replies, mut trains, mut yard) = (Replies::new(1), trains(), Yard::new(0));
+        let taken = (0..1_000).filter(|_| add(&mut replies, 0, 1, 50)).count();
+        assert_eq!(
+            (taken, replies.dropped),
+            (CLOSED_MAX, 1_000 - CLOSED_MAX as u64)
+        );
+        replies.depart(&mut trains, &mut yard);
+        assert!(replies.is_waiting());
+        let mut yard = Yard::new(CLOSED_MAX);
+        let mut trains = Trains::new(
+            (CLOSED_MAX, 1),
+            64,
+            Departure {
+                idle_ns: 0,
+                busy_ns: 0,
+            },
+        );
+        replies.depart(&mut trains, &mut yard);
+        assert_eq!(yard.take_departed().len(), CLOSED_MAX);
+        assert!(!replies.is_waiting());
     }
 }
