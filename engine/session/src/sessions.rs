@@ -125,7 +125,8 @@ pub struct Sessions {
     connections: Connections,
     sweep_due_ns: u64,
     wheel: Wheel,
-    expired: Vec<Handle>,
+    /// What fires, and the tick that it was armed for.
+    expired: Vec<(Handle, u64)>,
     scratch: Box<[u8]>,
     refusals: Allowance,
     counts: SessionCounts,
@@ -279,8 +280,9 @@ impl Sessions {
     #[inline]
     fn arm(&mut self, now: u64, handle: Handle, due: u64) {
         let due = due.min(now + AHEAD_MAX_NS);
-        if self.table.at_mut(handle.slot).set_due(due) {
-            self.wheel.arm(due, handle);
+        let slot = self.table.at_mut(handle.slot);
+        if slot.set_due(due) {
+            slot.armed_at(self.wheel.arm(due, handle));
         }
     }
 

@@ -138,28 +138,34 @@ impl Slot {
         self.marks & mark != 0
     }
 
-    /// Notes when its timer is due; `true`: the wheel needs an entry for it.
+    /// Notes when its timer is due; `true`: the wheel needs an entry for it, and [`Slot::armed_at`] its tick.
     #[inline]
     pub fn set_due(&mut self, due_ns: u64) -> bool {
         self.due = due_ns.div_ceil(TICK_NS) as u16;
-        if self.has(mark::ARMED) && !later(self.armed, self.due) {
-            return false;
-        }
-        self.armed = self.due;
-        self.marks |= mark::ARMED;
-        true
+        !self.has(mark::ARMED) || later(self.armed, self.due)
     }
 
-    /// What an entry of the wheel means that has fired.
+    /// Notes at which tick the wheel's entry fires.
     #[inline]
-    pub fn fired(&mut self, now: u64) -> Fired {
-        let tick = (now / TICK_NS) as u16;
-        if !self.has(mark::ARMED) || later(self.armed, tick) {
+    pub fn armed_at(&mut self, tick: u64) {
+        self.armed = tick as u16;
+        if later(self.armed, self.due) {
+            // It was due already.
+            self.due = self.armed;
+        }
+        self.marks |= mark::ARMED;
+    }
+
+    /// What an entry of the wheel means that has fired for `tick`, which may be long past after a standstill.
+    #[inline]
+    pub fn fired(&mut self, tick: u64, now: u64) -> Fired {
+        if !self.has(mark::ARMED) || self.armed != tick as u16 {
             return Fired::Stale;
         }
-        if later(self.due, tick) {
-            self.armed = self.due;
-            return Fired::Early(now + u64::from(self.due.wrapping_sub(tick)) * TICK_NS);
+        // The entry is never later than the timer, so their distance says which of all ticks `due` means.
+        let due = tick + u64::from(self.due.wrapping_sub(tick as u16));
+        if due > now / TICK_NS {
+            return Fired::Early(due * TICK_NS);
         }
         self.marks &= !mark::ARMED;
         Fired::Due
@@ -361,11 +367,24 @@ mod tests {
         let slot = table.find(handle).expect("open");
         let ms = |ms: u64| ms * 1_000_000;
         assert!(slot.set_due(ms(500)));
+        slot.armed_at(100);
         assert!(!slot.set_due(ms(900)), "the entry at 500 ms stands for it");
-        assert_eq!(slot.fired(ms(500)), Fired::Early(ms(900)));
+        assert_eq!(slot.fired(100, ms(500)), Fired::Early(ms(900)));
+        slot.armed_at(180);
         assert!(slot.set_due(ms(600)), "an earlier entry is needed");
-        assert_eq!(slot.fired(ms(600)), Fired::Due);
-        assert_eq!(slot.fired(ms(900)), Fired::Stale);
+        slot.armed_at(120);
+        assert_eq!(slot.fired(120, ms(600)), Fired::Due);
+        assert_eq!(slot.fired(180, ms(900)), Fired::Stale);
+    }
+
+    #[test]
+    fn a_timer_that_is_due_already_fires_with_the_entry() {
+        let mut table = Table::new(1);
+        let handle = table.open(0);
+        let slot = table.find(handle).expect("open");
+        assert!(slot.set_due(100 * TICK_NS));
+        slot.armed_at(101);
+        assert_eq!(slot.fired(101, 101 * TICK_NS), Fired::Due);
     }
 
     #[test]
@@ -375,8 +394,9 @@ mod tests {
         let slot = table.find(handle).expect("open");
         let now = 65_530 * TICK_NS;
         assert!(slot.set_due(now + 10 * TICK_NS));
-        assert_eq!(slot.fired(now), Fired::Stale);
-        assert_eq!(slot.fired(now + 10 * TICK_NS), Fired::Due);
+        slot.armed_at(65_540);
+        assert_eq!(slot.fired(65_530, now), Fired::Stale);
+        assert_eq!(slot.fired(65_540, now + 10 * TICK_NS), Fired::Due);
         slot.enter(State::Open, now);
         assert_eq!(slot.elapsed_ns(now + 10 * TICK_NS), 10 * TICK_NS);
     }

@@ -75,16 +75,14 @@ impl Wheel {
         size_of_val(&*self.ring) + self.pool.len() * size_of::<Chunk>()
     }
 
-    /// Arms a timer that expires at `due` (nanoseconds), up to one tick late and never early.
+    /// Arms a timer that expires at `due` (nanoseconds), up to one tick late, and returns its tick.
     ///
-    /// `due` lies at most [`AHEAD_MAX_NS`] ahead of the last expiry.
+    /// It expires early only where `due` lies more than [`AHEAD_MAX_NS`] ahead of the last expiry: whoever arms before
+    /// `expire` has caught up with a standstill finds out by the tick, or when the timer fires.
     #[inline]
-    pub fn arm(&mut self, due: u64, handle: Handle) {
+    pub fn arm(&mut self, due: u64, handle: Handle) -> u64 {
         let tick = due.div_ceil(TICK_NS).max(self.tick);
-        assert!(
-            tick - self.tick < TICKS as u64,
-            "a timer beyond the wheel's horizon"
-        );
+        let tick = tick.min(self.tick + TICKS as u64 - 1);
         let bucket = tick as usize % TICKS;
         let first = self.ring[bucket];
         self.armed += 1;
@@ -93,7 +91,7 @@ impl Wheel {
             if (chunk.length as usize) < CHUNK_ENTRIES {
                 chunk.entries[chunk.length as usize] = handle;
                 chunk.length += 1;
-                return;
+                return tick;
             }
         }
         let chunk = self.fresh();
@@ -102,13 +100,21 @@ impl Wheel {
         opened.length = 1;
         opened.entries[0] = handle;
         self.ring[bucket] = chunk;
+        tick
     }
 
     /// Moves every entry that is due at `now` to `expired`, at most `ticks_max` ticks' worth.
+    pub fn expire(&mut self, now: u64, ticks_max: u32, expired: &mut Vec<Handle>) {
+        self.expire_with(now, ticks_max, |_, entries| {
+            expired.extend_from_slice(entries);
+        });
+    }
+
+    /// Hands every entry that is due at `now` to `take`, with its tick, at most `ticks_max` ticks' worth.
     ///
     /// After a standstill of more than half the ring it catches up at once: what is armed next has to
     /// find its tick within the horizon.
-    pub fn expire(&mut self, now: u64, ticks_max: u32, expired: &mut Vec<Handle>) {
+    pub fn expire_with(&mut self, now: u64, ticks_max: u32, mut take: impl FnMut(u64, &[Handle])) {
         let last = now / TICK_NS;
         let ticks_max = match last.saturating_sub(self.tick) {
             0..STANDSTILL_TICKS => ticks_max,
@@ -118,11 +124,16 @@ impl Wheel {
         while self.tick <= last && ticks < ticks_max {
             let bucket = self.tick as usize % TICKS;
             let mut chunk = std::mem::replace(&mut self.ring[bucket], NONE);
+            while chunk != NONE {
+                let emptied = &self.pool[chunk as usize];
+                let next = emptied.next;
+                take(self.tick, &emptied.entries[..emptied.length as usize]);
+                self.armed -= u64::from(emptied.length);
+                self.recycle(chunk);
+                chunk = next;
+            }
             self.tick += 1;
             ticks += 1;
-            while chunk != NONE {
-                chunk = self.empty(chunk, expired);
-            }
         }
     }
 
@@ -136,15 +147,6 @@ impl Wheel {
         let armed = (self.tick..self.tick + LOOK_AHEAD)
             .find(|tick| self.ring[*tick as usize % TICKS] != NONE);
         Some(armed.unwrap_or(self.tick + LOOK_AHEAD) * TICK_NS)
-    }
-
-    fn empty(&mut self, chunk: u32, expired: &mut Vec<Handle>) -> u32 {
-        let emptied = &self.pool[chunk as usize];
-        expired.extend_from_slice(&emptied.entries[..emptied.length as usize]);
-        self.armed -= u64::from(emptied.length);
-        let next = emptied.next;
-        self.recycle(chunk);
-        next
     }
 
     fn fresh(&mut self) -> u32 {
@@ -237,6 +239,18 @@ mod tests {
             let slots: Vec<_> = expired.iter().map(|handle| handle.slot).collect();
             assert_eq!(slots, [1, 2], "after {standstill_s} s");
         }
+    }
+
+    #[test]
+    fn a_timer_that_is_armed_before_the_wheel_has_caught_up_expires_early() {
+        let handle = Handle {
+            slot: 1,
+            generation: 0,
+        };
+        let mut wheel = Wheel::new(0, 16);
+        let now = 100_000_000_000;
+        assert_eq!(wheel.arm(now + 500_000_000, handle), TICKS as u64 - 1);
+        assert_eq!(drained(&mut wheel, now), [1]);
     }
 
     #[test]

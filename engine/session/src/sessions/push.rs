@@ -145,8 +145,9 @@ impl Sessions {
             End::Device => held_until,
         };
         let until_ns = until_ms.saturating_mul(1_000_000);
-        // In ticks, 248 days of the worker's clock.
-        self.keep(handle, (until_ns / TICK_NS).min(u64::from(u32::MAX)) as u32);
+        // In ticks since the session was opened, 248 days at most.
+        let held_ns = until_ns.saturating_sub(u64::from(opened_s) * 1_000_000_000);
+        self.keep(handle, (held_ns / TICK_NS).min(u64::from(u32::MAX)) as u32);
         self.arm(turn.now, handle, until_ns);
     }
 

@@ -27,14 +27,16 @@ impl Sessions {
             out,
         };
         let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.expire(now, TICKS_MAX, &mut expired);
-        for handle in expired.drain(..) {
+        self.wheel.expire_with(now, TICKS_MAX, |tick, entries| {
+            expired.extend(entries.iter().map(|handle| (*handle, tick)));
+        });
+        for (handle, tick) in expired.drain(..) {
             let Some(slot) = self.table.find(handle) else {
                 continue;
             };
-            match slot.fired(now) {
+            match slot.fired(tick, now) {
                 Fired::Stale => {}
-                Fired::Early(due) => self.wheel.arm(due, handle),
+                Fired::Early(due) => slot.armed_at(self.wheel.arm(due, handle)),
                 Fired::Due => self.due(turn, handle),
             }
         }
@@ -116,7 +118,10 @@ impl Sessions {
 
     /// An idle session's time is over, or one step of it.
     fn held<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, handle: Handle) {
-        let until = u64::from(self.kept(handle)) * TICK_NS;
+        let slot = self.table.at(handle.slot);
+        let opened_s = Texts::read(self.arena.octets(slot.texts)).opened_s;
+        let held_ns = u64::from(self.kept(handle)) * TICK_NS;
+        let until = u64::from(opened_s) * 1_000_000_000 + held_ns;
         if until > turn.now {
             self.arm(turn.now, handle, until);
             return;

@@ -372,6 +372,65 @@ fn a_session_lingers_or_is_held_only_so_long() {
 }
 
 #[test]
+fn a_standstill_of_any_length_is_survived() {
+    let held = SessionConfig {
+        end: End::Device,
+        hold_ms_max: 3_600_000,
+        ..config()
+    };
+    for standstill_s in [2, 19, 41, 164, 200, 300, 330, 600] {
+        let mut device = Device::new(held.clone());
+        device.build();
+        device.say(&device.inside("ACK", 1, "", ""));
+        let pushed = device.net.one();
+        device.answer(&pushed, 200);
+        device.wait(SECOND);
+        device.now += standstill_s * SECOND;
+        // Served before the timers, as a worker does.
+        device.call_id = "c2".to_owned();
+        device.build();
+        device.wait(SECOND);
+        assert!(!device.net.datagrams.is_empty(), "the 2xx is repeated");
+        device.wait(40 * SECOND);
+        device.net.datagrams.clear();
+        device.wait(3_600 * SECOND);
+        let byes = device.net.texts();
+        let byes = byes.iter().filter(|text| text.starts_with("BYE "));
+        assert!(byes.count() >= 10, "after {standstill_s} s");
+        device.wait(60 * SECOND);
+        assert!(device.sessions.is_empty(), "after {standstill_s} s");
+    }
+}
+
+#[test]
+fn a_session_is_held_on_a_host_that_has_been_up_for_a_year() {
+    let mut device = Device::new(SessionConfig {
+        end: End::Device,
+        hold_ms_max: 90_000,
+        ..config()
+    });
+    let year = 366 * 86_400 * SECOND;
+    device.sessions = Sessions::new(
+        SessionConfig {
+            end: End::Device,
+            hold_ms_max: 90_000,
+            ..config()
+        },
+        [3, 4],
+        year,
+    );
+    device.now = year;
+    device.build();
+    device.say(&device.inside("ACK", 1, "", ""));
+    let pushed = device.net.one();
+    device.answer(&pushed, 200);
+    device.wait(89 * SECOND);
+    assert!(device.net.datagrams.is_empty());
+    device.wait(2 * SECOND);
+    assert!(device.net.texts()[0].starts_with("BYE "));
+}
+
+#[test]
 fn the_end_of_all_waits_for_what_is_on_its_way() {
     let mut device = Device::new(SessionConfig {
         end: End::Device,
