@@ -456,7 +456,8 @@ impl Host for Desk<'_> {
         if !checked.claim.is_bound() {
             return Err(Refusal::TokenForged);
         }
-        let now_s = u32::try_from(tick.0 / TICKS_PER_S).unwrap_or(u32::MAX - 1);
+        // Seconds of Unix time, as the index counts them: a tick is not a whole part of one.
+        let now_s = u32::try_from(tick.0 * TICK_NS / 1_000_000_000).unwrap_or(u32::MAX - 1);
         // SIRs are sent to a contact: it is believed only if the request came from its address.
         let contact = address(contact).filter(|address| address.ip() == invitation.peer.ip());
         let change = Change {

@@ -41,11 +41,17 @@ pub fn shard_over(config: &EngineConfig, people: &[String]) -> Shard {
         pending: [5, 6, 7, 8].map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         imei: Some(IMEI_NAMESPACE),
     };
+    let own = sender();
+    let sender = Sender {
+        ppg_uri: config.ppg_uri.clone().unwrap_or(own.ppg_uri),
+        sir_key: config.sir_key().expect("a key"),
+        ..own
+    };
     let session = config.sessions(SENT_BY.parse().expect("an address"), None);
     Shard::new(
         config,
         index_of(people),
-        sender(),
+        sender,
         &keys,
         session,
         (0, EPOCH_S),

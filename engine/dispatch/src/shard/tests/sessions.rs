@@ -5,6 +5,8 @@ use crate::config::SessionEnd;
 use crate::pushes::PushBalance;
 use sirocco_wire::sir::Sir;
 
+mod asked;
+
 const AOR: &str = "sip:+4930000000@ims.example";
 const PHONE: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-000000000001";
 const TABLET: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-000000000002";
