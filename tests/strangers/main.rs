@@ -14,6 +14,7 @@ mod proxy;
 mod sipp;
 mod sipp_sessions;
 mod tshark;
+mod whole_run;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
