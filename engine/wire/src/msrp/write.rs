@@ -24,7 +24,7 @@ pub struct Chunk<'a> {
     pub success_report: bool,
     /// Which failures are to be told.
     pub failure_report: FailureReport,
-    /// Content type of the message.
+    /// Content type of the message; empty where there is no body.
     pub content_type: &'a [u8],
     /// The octets of the chunk.
     pub octets: &'a [u8],
@@ -54,11 +54,14 @@ pub fn send(out: &mut [u8], chunk: &Chunk<'_>) -> Result<usize, Overflow> {
         FailureReport::Partial => writer.put(b"Failure-Report: partial\r\n")?,
         FailureReport::No => writer.put(b"Failure-Report: no\r\n")?,
     }
-    writer.put(b"Content-Type: ")?;
-    writer.put(chunk.content_type)?;
-    writer.put(b"\r\n\r\n")?;
-    writer.put(chunk.octets)?;
-    writer.put(b"\r\n")?;
+    // RFC 4975 7.1: a SEND without content, as one that binds a session, has neither a Content-Type nor
+    // a body, and its end-line follows the header fields.
+    if !chunk.content_type.is_empty() {
+        put_field(&mut writer, b"Content-Type: ", chunk.content_type)?;
+        writer.put(b"\r\n")?;
+        writer.put(chunk.octets)?;
+        writer.put(b"\r\n")?;
+    }
     put_end(&mut writer, chunk.transaction, chunk.continuation)
 }
 
