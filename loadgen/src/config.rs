@@ -16,8 +16,8 @@ use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
 use crate::session::{
-    CALLS_MAX, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register, SessionPolicy,
-    SourcesConfig, Take,
+    Accounts, CALLS_MAX, Credentials, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register,
+    SessionPolicy, SourcesConfig, Take,
 };
 
 /// The most edges of one worker: one socket each.
@@ -88,6 +88,8 @@ pub struct LoadgenConfig {
     pub content_file: Option<PathBuf>,
     /// The server that the sources call.
     pub target: Option<SocketAddr>,
+    /// What challenges are answered with; without it, they are refusals.
+    pub credentials: Option<Credentials>,
     /// Sessions that devices begin without a SIR.
     pub invite: Option<Invite>,
     /// INVITEs with forged tokens.
@@ -254,6 +256,7 @@ impl Default for LoadgenConfig {
             content: None,
             content_file: None,
             target: None,
+            credentials: None,
             invite: None,
             flood: None,
             register: None,
@@ -377,6 +380,10 @@ impl LoadgenConfig {
             ),
             (None, None) => None,
         };
+        let accounts = self.credentials.as_ref().map(|credentials| {
+            let path = credentials.file.as_deref().unwrap_or(Path::new(""));
+            Accounts::read(credentials).map_err(|reason| file_error("credentials", path, reason))
+        });
         Ok(Some(Sessions {
             policies,
             calls_max: self.calls_max,
@@ -385,6 +392,7 @@ impl LoadgenConfig {
             received: self.received,
             content,
             key,
+            accounts: accounts.transpose()?,
             people,
             sources: self.sources()?,
         }))

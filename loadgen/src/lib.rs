@@ -43,9 +43,9 @@ pub use population::{
 pub use report::{Lag, LoadgenReport, Spread};
 pub use seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN, Seen, Sighting};
 pub use session::{
-    CALLS_MAX, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, Flood, Invite, PPG_LIST_MAX,
-    PeopleError, RATE_MAX, Register, SessionCounts, SessionPolicy, SessionTotals, Take, Traits,
-    Word,
+    CALLS_MAX, Credentials, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, Flood, Invite,
+    PPG_LIST_MAX, PeopleError, RATE_MAX, Register, SessionCounts, SessionPolicy, SessionTotals,
+    Take, Traits, Word,
 };
 pub use tally::{ClassCounts, Tally};
 pub use worker::{LoadgenError, Ready, run};

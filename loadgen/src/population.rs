@@ -24,8 +24,8 @@ use crate::script::Script;
 use crate::seen::Seen;
 use crate::session::people::People;
 use crate::session::{
-    Calls, CallsConfig, Disturbance, Fate, Load, SessionCounts, SessionPolicy, SessionTotals,
-    Sources, SourcesConfig,
+    Accounts, Calls, CallsConfig, Disturbance, Fate, Load, SessionCounts, SessionPolicy,
+    SessionTotals, Sources, SourcesConfig,
 };
 use crate::source::Source;
 use crate::tally::Tally;
@@ -88,6 +88,8 @@ pub struct Sessions {
     pub content: Option<Vec<u8>>,
     /// The key that SIRs are checked with.
     pub key: Option<SirKey>,
+    /// What challenges are answered with.
+    pub(crate) accounts: Option<Accounts>,
     /// Who is known.
     pub(crate) people: People,
     /// Calls that nobody asked for.
@@ -512,6 +514,7 @@ fn open_sessions(
         t1_ns: sessions.t1_ns,
         disturbance: sessions.sent,
         content: sessions.content,
+        accounts: sessions.accounts,
         expires_s: registration.map_or(3600, |register| register.expires),
         policies,
     };

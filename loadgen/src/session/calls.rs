@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 
 use super::counts::{SessionTotals, Sheet};
+use super::credentials::Accounts;
 use super::edges::Edges;
+use super::gateway::authority;
 use super::lanes::{Disturbance, Draft, Lanes};
 use super::links::Links;
 use super::name::Name;
@@ -46,6 +48,8 @@ pub(crate) struct CallsConfig {
     pub(crate) content: Option<Vec<u8>>,
     /// How long a registration lasts, in seconds.
     pub(crate) expires_s: u32,
+    /// What challenges are answered with.
+    pub(crate) accounts: Option<Accounts>,
     /// By class index; a class without one builds no sessions.
     pub(crate) policies: Vec<Option<SessionPolicy>>,
 }
@@ -71,6 +75,18 @@ impl Ppg {
     pub(super) fn invite_uri<'a>(&'a self, token: &'a [u8]) -> [&'a [u8]; 3] {
         let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
         [&self.uri, parameter, token]
+    }
+
+    /// Returns where a request goes whose first hop is this URI: a numeric host is gone to, any other is
+    /// reached by way of the PPG.
+    #[inline]
+    pub(super) fn way_to(&self, hop: &[u8]) -> SocketAddr {
+        if authority(hop) == authority(&self.uri) {
+            return self.address;
+        }
+        let named = super::gateway::address(hop);
+        let same_family = |address: &SocketAddr| address.is_ipv4() == self.address.is_ipv4();
+        named.filter(same_family).unwrap_or(self.address)
     }
 }
 
@@ -273,13 +289,13 @@ impl Calls {
         let t1_ns = self.config.t1_ns;
         if let Some(call) = self.table.live(name) {
             (call.state, call.told) = (State::Telling, *told);
-            call.started_ns = now_ns;
+            (call.started_ns, call.cseq) = (now_ns, 1);
         }
         self.send(name);
         self.arm(now_ns, name, t1_ns);
     }
 
-    /// Begins to register; `cseq` counts the REGISTERs of one call.
+    /// Begins to register; the REGISTERs of one call are numbered on (RFC 3261 10.2).
     pub(crate) fn register(&mut self, now_ns: u64, start: &Start<'_>) {
         let Some(name) = self.open(start) else {
             return;
@@ -289,11 +305,12 @@ impl Calls {
 
     pub(super) fn register_again(&mut self, now_ns: u64, name: Name) {
         let t1_ns = self.config.t1_ns;
+        self.table.forget_credentials(name);
         let Some(call) = self.table.live(name) else {
             return;
         };
         (call.state, call.sends, call.started_ns) = (State::Registering, 0, now_ns);
-        call.remote_cseq += 1;
+        (call.cseq, call.challenges) = (call.cseq.wrapping_add(1), 0);
         let class = call.class;
         self.sheet(class).counts.registers += 1;
         self.send(name);
@@ -315,6 +332,7 @@ impl Calls {
             return;
         };
         (call.state, call.sends, call.started_ns) = (State::Inviting, 0, now_ns);
+        call.cseq = 1;
         let class = call.class;
         self.sheet(class).counts.attempts += 1;
         self.send(name);
@@ -396,7 +414,7 @@ impl Calls {
                 self.sheet(class).counts.timeouts += 1;
                 self.end(name);
             }
-            State::Telling | State::Registering | State::Hanging if is_over => {
+            State::Telling | State::Registering | State::Hanging | State::Parting if is_over => {
                 let counts = &mut self.sheet(class).counts;
                 match state {
                     State::Telling => counts.told_failed += 1,
@@ -406,7 +424,7 @@ impl Calls {
                 self.end(name);
             }
             // RFC 3261 17.1.2.2: Timer E doubles up to T2.
-            State::Telling | State::Registering | State::Hanging => {
+            State::Telling | State::Registering | State::Hanging | State::Parting => {
                 self.send(name);
                 self.arm(now_ns, name, interval_ns.min(T2_NS));
             }
@@ -448,8 +466,10 @@ impl Calls {
 
     fn hang_up(&mut self, now_ns: u64, name: Name) {
         let t1_ns = self.config.t1_ns;
+        self.table.forget_credentials(name);
         if let Some(call) = self.table.live(name) {
             (call.state, call.sends, call.started_ns) = (State::Hanging, 0, now_ns);
+            (call.cseq, call.challenges) = (call.cseq.wrapping_add(1), 0);
         }
         self.send(name);
         self.arm(now_ns, name, t1_ns);

@@ -40,6 +40,8 @@ pub struct SessionCounts {
     pub acks: u64,
     /// 2xx that came again.
     pub repeated_2xx: u64,
+    /// 2xx of another dialog than the first, which were ended (RFC 3261 13.2.2.4).
+    pub forked_2xx: u64,
     /// Contents received, retransmissions not counted.
     pub contents: u64,
     /// Octets of contents.
@@ -68,6 +70,8 @@ pub struct SessionCounts {
     pub told_accepted: u64,
     /// Of them, refused or not answered.
     pub told_failed: u64,
+    /// Challenges answered (401, 407).
+    pub challenges: u64,
     /// REGISTERs sent, refreshes included, retransmissions not.
     pub registers: u64,
     /// REGISTERs answered 2xx.
@@ -172,6 +176,7 @@ impl Sheet {
             (&mut to.timeouts, from.timeouts),
             (&mut to.acks, from.acks),
             (&mut to.repeated_2xx, from.repeated_2xx),
+            (&mut to.forked_2xx, from.forked_2xx),
             (&mut to.contents, from.contents),
             (&mut to.content_octets, from.content_octets),
             (&mut to.contents_corrupt, from.contents_corrupt),
@@ -186,6 +191,7 @@ impl Sheet {
             (&mut to.told, from.told),
             (&mut to.told_accepted, from.told_accepted),
             (&mut to.told_failed, from.told_failed),
+            (&mut to.challenges, from.challenges),
             (&mut to.registers, from.registers),
             (&mut to.registered, from.registered),
             (&mut to.register_failures, from.register_failures),

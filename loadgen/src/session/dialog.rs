@@ -4,19 +4,23 @@
 //! Called by `desk` for what has a branch or a To tag of ours.
 
 use sirocco_wire::sip::{Message, Method};
+use sirocco_wire::writer::Writer;
 
 use super::calls::Calls;
 use super::lanes::Kind;
-use super::name::Name;
+use super::name::{NAME_BYTES, Name};
 use super::policy::Fault;
 use super::table::{State, Text};
-use super::write::{Party, ROUTES_MAX, remote_target, routes};
+use super::write::{Party, ROUTES_MAX, first_hop, remote_target, routes};
+use crate::hash::public_hash;
 use crate::population::Origin;
 
 /// RFC 3261 17.1.1.2: Timer D over UDP.
 const TIMER_D_NS: u64 = 32_000_000_000;
 /// The slot in the names of forged INVITEs, which have none.
 pub(crate) const FLOOD_SLOT: u32 = u32::MAX;
+/// The longest To and route set of a dialog that is kept: most of a datagram.
+const REMOTE_BYTES_MAX: usize = 1024;
 /// The part of a registration's lifetime after which it is refreshed.
 const REFRESH_SHARE: u64 = 2;
 
@@ -28,7 +32,8 @@ impl Calls {
             return false;
         };
         let seed = self.config.seed;
-        let Some((name, letter)) = via.branch.and_then(|branch| Name::of_branch(branch, seed))
+        let Some((name, letter, cseq)) =
+            via.branch.and_then(|branch| Name::of_branch(branch, seed))
         else {
             return false;
         };
@@ -38,13 +43,20 @@ impl Calls {
                 self.flood_answers[usize::from(status / 100).min(6)] += 1;
             }
             b'i' => self.invite_response(now_ns, origin, name, message),
-            _ if status < 200 => {}
-            b'b' => self.bye_response(name),
-            b'm' => self.told_response(name, status),
-            b'r' => self.register_response(now_ns, name, status),
+            _ if status < 200 || !self.is_current(name, cseq) => {}
+            b'b' => self.bye_response(now_ns, name, message),
+            b'm' => self.told_response(now_ns, name, message),
+            b'r' => self.register_response(now_ns, name, message),
             _ => self.strays += 1,
         }
         true
+    }
+
+    /// Tells whether the request with this number is the one that is out: what answers an earlier one
+    /// came late. A call that is over has none.
+    #[inline]
+    fn is_current(&mut self, name: Name, cseq: u32) -> bool {
+        self.table.live(name).is_none_or(|call| call.cseq == cseq)
     }
 
     #[inline]
@@ -60,6 +72,13 @@ impl Calls {
             return;
         };
         let class = call.class;
+        if message.cseq().is_none_or(|cseq| cseq.number != call.cseq) && status >= 200 {
+            // The last answer to an INVITE that was sent again with credentials, or with BYE behind it.
+            if status >= 300 {
+                self.ack(origin, name, message, false);
+                return;
+            }
+        }
         match (call.state, status) {
             (State::Inviting | State::Proceeding, ..200) => {
                 call.state = State::Proceeding;
@@ -69,25 +88,36 @@ impl Calls {
             (State::Inviting | State::Proceeding, ..300) => {
                 let setup_ns = now_ns.saturating_sub(call.started_ns);
                 let activates = call.activates_after;
+                call.remote_tag = tag_hash(message);
                 let sheet = self.sheet(class);
                 sheet.set_up(setup_ns);
                 sheet.counts.activated_after += u64::from(activates);
                 self.accepted(now_ns, origin, name, message);
             }
             (State::Inviting | State::Proceeding, _) => {
-                call.state = State::Refused;
                 let row = call.row;
+                self.ack(origin, name, message, false);
+                if self.challenged(now_ns, name, message) {
+                    return;
+                }
+                if let Some(call) = self.table.live(name) {
+                    call.state = State::Refused;
+                }
                 *self.sheet(class).counts.refused.entry(status).or_default() += 1;
                 self.people.close(row);
                 if let Some(call) = self.table.live(name) {
                     call.row = u32::MAX;
                 }
-                self.ack(origin, name, message, false);
                 self.table.may_wane(name);
                 self.arm(now_ns, name, TIMER_D_NS);
             }
             (State::Refused, 300..) => self.ack(origin, name, message, false),
             (State::Vanished | State::AckHeld, _) => {}
+            (_, 200..300) if call.remote_tag != tag_hash(message) => {
+                self.sheet(class).counts.forked_2xx += 1;
+                self.ack(origin, name, message, true);
+                self.part(now_ns, name, message);
+            }
             (_, 200..300) => {
                 self.sheet(class).counts.repeated_2xx += 1;
                 if self.fault_of(class) != Fault::NoAck {
@@ -110,6 +140,11 @@ impl Calls {
             return;
         };
         let class = call.class;
+        let mut values = [&b""[..]; ROUTES_MAX];
+        let route = routes(message, &mut values).next();
+        let target = remote_target(message).unwrap_or(b"");
+        call.origin.peer =
+            self.ppgs[usize::from(call.ppg)].way_to(first_hop(route.unwrap_or(b""), target));
         let fault = self.fault_of(class);
         let policy = self.policies[usize::from(class)].as_ref();
         let speaks_again = policy.is_some_and(|policy| policy.hang_up.is_some());
@@ -139,28 +174,62 @@ impl Calls {
         let (Some(target), Some(to)) = (remote_target(message), message.to()) else {
             return false;
         };
-        let mut text = [0u8; 256];
-        let mut at = to.len();
-        let Some(room) = text.get_mut(..at) else {
-            return false;
-        };
-        room.copy_from_slice(to);
+        let mut text = [0u8; REMOTE_BYTES_MAX];
+        let mut writer = Writer::new(&mut text);
+        let mut put = |octets: &[u8]| writer.put(octets).is_ok();
+        let mut fits = put(to);
         let mut values = [&b""[..]; ROUTES_MAX];
         for (index, route) in routes(message, &mut values).enumerate() {
             let separator: &[u8] = if index == 0 { b"\n" } else { b"," };
-            let end = at + 1 + route.len();
-            let Some(room) = text.get_mut(at..end) else {
-                return false;
-            };
-            room[..1].copy_from_slice(separator);
-            room[1..].copy_from_slice(route);
-            at = end;
+            fits = fits && put(separator) && put(route);
         }
-        let Some(call) = self.table.live(name) else {
+        let length = writer.len();
+        let Some(call) = self.table.live(name).filter(|_| fits) else {
             return false;
         };
-        // The token has served.
-        call.keep(Text::Token, &[b"", target, &text[..at]])
+        let token: [u8; NAME_BYTES] = call.text(Text::Token).try_into().unwrap_or_default();
+        // The token has served; a dialog beside the first keeps the name that stands there.
+        let is_parting = call.state == State::Parting;
+        let first: &[u8] = if is_parting { &token } else { b"" };
+        if call.keep(Text::Token, &[first, target, &text[..length]]) {
+            return true;
+        }
+        call.keep(Text::Token, &[first]);
+        if let Some(long) = self.table.long(name) {
+            long.target = target.to_vec();
+            long.to = text[..length].to_vec();
+        }
+        true
+    }
+
+    /// Ends the dialog of a 2xx that came of a fork, beside the dialog that was taken: RFC 3261 13.2.2.4
+    /// lets a caller end those that it does not want.
+    #[cold]
+    fn part(&mut self, now_ns: u64, name: Name, message: &Message<'_>) {
+        let text = name.text(self.config.seed);
+        let mut values = [&b""[..]; ROUTES_MAX];
+        let route = routes(message, &mut values).next().unwrap_or(b"");
+        let hop = first_hop(route, remote_target(message).unwrap_or(b""));
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
+        let (class, ppg, aor) = (call.class, call.ppg, call.text(Text::Aor).to_vec());
+        let cseq = call.cseq.wrapping_add(1);
+        let mut origin = call.origin;
+        origin.peer = self.ppgs[usize::from(ppg)].way_to(hop);
+        let Some(fork) = self.table.take(origin) else {
+            return self.sheet(class).not_begun("calls-max");
+        };
+        if let Some(call) = self.table.live(fork) {
+            (call.state, call.class, call.ppg) = (State::Parting, class, ppg);
+            (call.cseq, call.started_ns) = (cseq, now_ns);
+            call.keep(Text::Aor, &[&aor, b"", &text]);
+        }
+        if !self.remember(fork, message) {
+            return self.end(fork);
+        }
+        self.send(fork);
+        self.arm(now_ns, fork, self.config.t1_ns);
     }
 
     /// Acknowledges a final response to an INVITE.
@@ -176,13 +245,18 @@ impl Calls {
             ppgs,
             ..
         } = self;
+        let (call, long) = table.with_long(name).unzip();
+        // RFC 3261 22.1: the credentials of the INVITE stand in its ACK.
+        let long = long.flatten().filter(|_| success);
         let party = Party {
             edge: edges.text(&origin, &mut buffer),
             aor: b"",
             device: b"",
             name: &text,
+            branch: &text,
+            cseq: message.cseq().map_or(1, |cseq| cseq.number),
+            credentials: long.map_or(b"", |long| &long.credentials),
         };
-        let call = table.live(name);
         let (class, origin) = call
             .as_ref()
             .map_or((0, origin), |call| (call.class, call.origin));
@@ -205,18 +279,24 @@ impl Calls {
         }
     }
 
-    fn bye_response(&mut self, name: Name) {
+    fn bye_response(&mut self, now_ns: u64, name: Name, message: &Message<'_>) {
         let Some(call) = self.table.live(name) else {
             return;
         };
-        if call.state == State::Hanging {
-            let class = call.class;
-            self.sheet(class).counts.ended_by_device += 1;
-            self.end(name);
+        let (state, class) = (call.state, call.class);
+        let is_bye = matches!(state, State::Hanging | State::Parting);
+        if !is_bye || self.challenged(now_ns, name, message) {
+            return;
         }
+        self.sheet(class).counts.ended_by_device += u64::from(state == State::Hanging);
+        self.end(name);
     }
 
-    fn told_response(&mut self, name: Name, status: u16) {
+    fn told_response(&mut self, now_ns: u64, name: Name, message: &Message<'_>) {
+        let status = message.status_code().unwrap_or(0);
+        if self.challenged(now_ns, name, message) {
+            return;
+        }
         let Some(call) = self.table.live(name) else {
             return;
         };
@@ -229,7 +309,8 @@ impl Calls {
         self.end(name);
     }
 
-    fn register_response(&mut self, now_ns: u64, name: Name, status: u16) {
+    fn register_response(&mut self, now_ns: u64, name: Name, message: &Message<'_>) {
+        let status = message.status_code().unwrap_or(0);
         let expires_s = u64::from(self.config.expires_s);
         let Some(call) = self.table.live(name) else {
             return;
@@ -238,6 +319,12 @@ impl Calls {
             return;
         }
         let is_own = call.is_own;
+        if self.challenged(now_ns, name, message) {
+            return;
+        }
+        let Some(call) = self.table.live(name) else {
+            return;
+        };
         let counts = &mut self.sheets[usize::from(call.class)].counts;
         if !(200..300).contains(&status) {
             counts.register_failures += 1;
@@ -248,6 +335,7 @@ impl Calls {
             return self.end(name);
         }
         call.state = State::Registered;
+        self.table.forget_credentials(name);
         self.registered += 1;
         self.arm(now_ns, name, expires_s * 1_000_000_000 / REFRESH_SHARE);
     }
@@ -338,3 +426,12 @@ impl Calls {
         }
     }
 }
+
+/// Returns part of the hash of a response's To tag, which tells dialogs of one call apart.
+#[inline]
+fn tag_hash(message: &Message<'_>) -> u32 {
+    public_hash(message.to_tag().unwrap_or(b"")) as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -49,11 +49,19 @@ impl Name {
         (text[0] == b'd' && word(2)? == name.check(seed)).then_some(name)
     }
 
-    /// Reads the name in a branch: a cookie, the name, a letter for the request.
+    /// Reads a branch: a cookie, the name, a letter for the request, its CSeq where it is not 1.
     #[inline]
-    pub(crate) fn of_branch(branch: &[u8], seed: u64) -> Option<(Name, u8)> {
-        let (&letter, name) = branch.strip_prefix(b"z9hG4bK")?.split_last()?;
-        Some((Name::read(name, seed)?, letter))
+    pub(crate) fn of_branch(branch: &[u8], seed: u64) -> Option<(Name, u8, u32)> {
+        let (name, rest) = branch
+            .strip_prefix(b"z9hG4bK")?
+            .split_at_checked(NAME_BYTES)?;
+        let (&letter, digits) = rest.split_first()?;
+        let cseq = if digits.is_empty() {
+            1
+        } else {
+            std::str::from_utf8(digits).ok()?.parse().ok()?
+        };
+        Some((Name::read(name, seed)?, letter, cseq))
     }
 }
 
@@ -94,7 +102,10 @@ mod tests {
             assert_eq!(Name::read(&other, 7), None);
         }
         let branch = [b"z9hG4bK", &text[..], b"i"].concat();
-        assert_eq!(Name::of_branch(&branch, 7), Some((name, b'i')));
+        assert_eq!(Name::of_branch(&branch, 7), Some((name, b'i', 1)));
+        let branch = [&branch[..], b"23"].concat();
+        assert_eq!(Name::of_branch(&branch, 7), Some((name, b'i', 23)));
+        assert_eq!(Name::of_branch(&[&branch[..], b"x"].concat(), 7), None);
         assert_eq!(Name::of_branch(&text, 7), None);
         assert_eq!(Name::of_branch(b"z9hG4bK", 7), None);
     }

@@ -9,7 +9,7 @@ use super::gateway::authority;
 use super::lanes::Kind;
 use super::name::Name;
 use super::policy::Take;
-use super::table::{Call, State, Text};
+use super::table::{Call, Long, State, Text};
 use super::write::{Offer, Party, Remote};
 
 impl Calls {
@@ -26,7 +26,7 @@ impl Calls {
             config,
             ..
         } = self;
-        let Some(call) = table.live(name) else {
+        let Some((call, long)) = table.with_long(name) else {
             return;
         };
         call.sends = call.sends.saturating_add(1);
@@ -36,7 +36,14 @@ impl Calls {
             edge: edges.text(&call.origin, &mut buffer),
             aor: call.text(Text::Aor),
             device: call.text(Text::Device),
-            name: &text,
+            name: if call.state == State::Parting {
+                call.text(Text::Token)
+            } else {
+                &text
+            },
+            branch: &text,
+            cseq: call.cseq,
+            credentials: long.map_or(b"", |long| &long.credentials),
         };
         let ppg = ppgs[usize::from(call.ppg)].uri();
         let token = call.text(Text::Token);
@@ -51,11 +58,11 @@ impl Calls {
             }
             State::Registering => {
                 let uri = registrar(ppg, token);
-                let written = draft.register(&party, &uri, call.remote_cseq, config.expires_s, b"");
+                let written = draft.register(&party, &uri, config.expires_s);
                 (Kind::Register, written)
             }
-            State::Hanging => (Kind::Bye, draft.bye(&party, &remote(call))),
-            State::AckHeld => (Kind::Ack, draft.late_ack(&party, &remote(call))),
+            State::Hanging | State::Parting => (Kind::Bye, draft.bye(&party, &remote(call, long))),
+            State::AckHeld => (Kind::Ack, draft.late_ack(&party, &remote(call, long))),
             _ => {
                 let policy = policies[usize::from(call.class)].as_ref();
                 let takes = |take| policy.is_none_or(|policy| policy.takes(take));
@@ -73,18 +80,22 @@ impl Calls {
 }
 
 /// Returns the registrar of a PPG's URI: its host, with the token.
-fn registrar<'a>(ppg: &'a [u8], token: &'a [u8]) -> [&'a [u8]; 4] {
+pub(super) fn registrar<'a>(ppg: &'a [u8], token: &'a [u8]) -> [&'a [u8]; 4] {
     let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
     [b"sip:", authority(ppg), parameter, token]
 }
 
 /// Returns what is kept of the other side; its route set stands behind its To.
-fn remote(call: &Call) -> Remote<'_> {
-    let text = call.text(Text::To);
+pub(super) fn remote<'a>(call: &'a Call, long: Option<&'a Long>) -> Remote<'a> {
+    let kept = long.filter(|long| !long.to.is_empty());
+    let (target, text) = match kept {
+        Some(long) => (&long.target[..], &long.to[..]),
+        None => (call.text(Text::Target), call.text(Text::To)),
+    };
     let end = text.iter().position(|&octet| octet == b'\n');
     let (to, routes) = text.split_at(end.unwrap_or(text.len()));
     Remote {
-        target: call.text(Text::Target),
+        target,
         to,
         routes: routes.strip_prefix(b"\n").unwrap_or(routes),
     }

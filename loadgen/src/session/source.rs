@@ -394,6 +394,9 @@ impl Calls {
             aor: b"sip:forger@sirocco.invalid",
             device: b"",
             name: &text,
+            branch: &text,
+            cseq: 1,
+            credentials: b"",
         };
         let offer = Offer {
             message: true,

@@ -4,7 +4,7 @@
 //! Slots are reserved as addresses at the start and touched when first used, so a bound of millions
 //! costs nothing until they are there. Called by `calls`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use sirocco_wire::sir::Ask;
 
@@ -14,7 +14,7 @@ use super::policy::Traits;
 use crate::population::Origin;
 
 /// The octets of texts in a slot.
-const TEXT_BYTES: usize = 144;
+const TEXT_BYTES: usize = 136;
 /// The texts of a slot.
 const TEXTS: usize = 5;
 /// The most calls at once: 4 GiB of slots.
@@ -40,6 +40,9 @@ pub(crate) enum State {
     Established,
     /// BYE has left.
     Hanging,
+    /// BYE has left, for a dialog that a fork of our INVITE made beside the one that was taken. The slot
+    /// has the name of the call in place of a token.
+    Parting,
     /// A MESSAGE that returns what was asked has left.
     Telling,
     /// A REGISTER has left.
@@ -92,8 +95,12 @@ pub(crate) struct Call {
     pub(crate) row: u32,
     /// The SIR it follows, among forks.
     pub(crate) group: u32,
+    /// CSeq of the request that left last.
+    pub(crate) cseq: u32,
     /// CSeq of the last MESSAGE taken.
     pub(crate) remote_cseq: u32,
+    /// Part of the hash of the To tag that the session was built with.
+    pub(crate) remote_tag: u32,
     /// Octets of the content that MSRP brings, so far.
     pub(crate) stream_octets: u32,
     pub(crate) stream_is_corrupt: bool,
@@ -105,6 +112,10 @@ pub(crate) struct Call {
     pub(crate) class: u8,
     /// Transmissions of the request that is out.
     pub(crate) sends: u8,
+    /// Challenges answered for the request that is out.
+    pub(crate) challenges: u8,
+    /// More texts of it stand in [`Long`].
+    has_long: bool,
     /// What a MESSAGE returns.
     pub(crate) told: Told,
     pub(crate) activates_after: bool,
@@ -124,7 +135,9 @@ impl Call {
             due: 0,
             row: u32::MAX,
             group: 0,
+            cseq: 0,
             remote_cseq: 0,
+            remote_tag: 0,
             stream_octets: 0,
             stream_is_corrupt: false,
             started_ns: 0,
@@ -133,6 +146,8 @@ impl Call {
             state: State::Thinking,
             class: 0,
             sends: 0,
+            challenges: 0,
+            has_long: false,
             told: Told::default(),
             activates_after: false,
             is_own: false,
@@ -168,9 +183,21 @@ impl Call {
     }
 }
 
+/// Texts that do not fit a slot: of calls through proxies, and of those with credentials.
+#[derive(Debug, Default)]
+pub(crate) struct Long {
+    pub(crate) target: Vec<u8>,
+    /// To of the other side with its tag; behind LF its route set.
+    pub(crate) to: Vec<u8>,
+    /// Header fields with credentials, with their line ends.
+    pub(crate) credentials: Vec<u8>,
+}
+
 /// All slots.
 pub(crate) struct Table {
     calls: Vec<Call>,
+    /// By slot; each no longer than the messages its texts came in.
+    long: HashMap<u32, Long>,
     free: Vec<u32>,
     /// Calls that only wait to repeat an ACK, oldest first: they give way when all slots are taken.
     waning: VecDeque<Name>,
@@ -184,6 +211,7 @@ impl Table {
         let calls_max = calls_max.clamp(1, CALLS_MAX);
         Table {
             calls: Vec::with_capacity(calls_max),
+            long: HashMap::new(),
             free: Vec::new(),
             waning: VecDeque::new(),
             calls_max,
@@ -215,7 +243,8 @@ impl Table {
         let call = &mut self.calls[name.slot as usize];
         let generation = call.generation;
         // The texts stay as they were: their lengths say that there are none.
-        (call.due, call.row, call.group, call.remote_cseq) = (0, u32::MAX, 0, 0);
+        (call.due, call.row, call.group) = (0, u32::MAX, 0);
+        (call.cseq, call.remote_cseq, call.challenges) = (0, 0, 0);
         (call.stream_octets, call.stream_is_corrupt) = (0, false);
         (call.sends, call.told) = (0, Told::default());
         (call.activates_after, call.is_own) = (false, false);
@@ -254,12 +283,42 @@ impl Table {
         (call.generation == name.generation && call.state != State::Free).then_some(call)
     }
 
+    /// Returns a call that is not over, and its long texts if it has any.
+    #[inline]
+    pub(crate) fn with_long(&mut self, name: Name) -> Option<(&mut Call, Option<&Long>)> {
+        let Table { calls, long, .. } = self;
+        let call = calls.get_mut(name.slot as usize)?;
+        if call.generation != name.generation || call.state == State::Free {
+            return None;
+        }
+        let texts = call.has_long.then(|| long.get(&name.slot)).flatten();
+        Some((call, texts))
+    }
+
+    /// Returns the long texts of a call to be written.
+    pub(crate) fn long(&mut self, name: Name) -> Option<&mut Long> {
+        self.live(name)?.has_long = true;
+        Some(self.long.entry(name.slot).or_default())
+    }
+
+    /// Forgets the credentials of the request that was out.
+    #[inline]
+    pub(crate) fn forget_credentials(&mut self, name: Name) {
+        let has_long = self.live(name).is_some_and(|call| call.has_long);
+        if let Some(long) = has_long.then(|| self.long.get_mut(&name.slot)).flatten() {
+            long.credentials.clear();
+        }
+    }
+
     /// Frees a slot; its name is known to be over from now on.
     #[inline]
     pub(crate) fn release(&mut self, name: Name) {
         if let Some(call) = self.live(name) {
             call.state = State::Free;
             call.generation = call.generation.wrapping_add(1);
+            if std::mem::take(&mut call.has_long) {
+                self.long.remove(&name.slot);
+            }
             self.free.push(name.slot);
             self.live -= 1;
         }

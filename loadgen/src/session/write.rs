@@ -25,8 +25,14 @@ pub(crate) struct Party<'a> {
     pub(crate) aor: &'a [u8],
     /// The device as it stands in `gr`, empty for none.
     pub(crate) device: &'a [u8],
-    /// Branch, tag and Call-ID.
-    pub(crate) name: &'a [u8; NAME_BYTES],
+    /// Tag and Call-ID.
+    pub(crate) name: &'a [u8],
+    /// What the branch names: the same, but for a dialog that ends in a slot of its own.
+    pub(crate) branch: &'a [u8; NAME_BYTES],
+    /// The number of the request.
+    pub(crate) cseq: u32,
+    /// Header fields with credentials, with their line ends; empty for none.
+    pub(crate) credentials: &'a [u8],
 }
 
 /// The other side of a dialog (RFC 3261 12.1.2).
@@ -59,7 +65,7 @@ fn open(
     method: &[u8],
     uri: &[&[u8]],
     party: &Party<'_>,
-    branch_end: u8,
+    letter: u8,
 ) -> Result<usize, Overflow> {
     writer.put(method)?;
     writer.put(b" ")?;
@@ -69,8 +75,12 @@ fn open(
     writer.put(b"70\r\nVia: SIP/2.0/UDP ")?;
     writer.put(party.edge)?;
     writer.put(b";branch=z9hG4bK")?;
-    writer.put(party.name)?;
-    writer.put_octet(branch_end)?;
+    writer.put(party.branch)?;
+    writer.put_octet(letter)?;
+    // RFC 3261 8.1.1.7: a request that is new has a branch that is new.
+    if party.cseq > 1 {
+        writer.put_decimal(party.cseq)?;
+    }
     writer.put(b"\r\n")?;
     Ok(space_at)
 }
@@ -93,18 +103,18 @@ fn from(writer: &mut Writer<'_>, party: &Party<'_>) -> Written {
     writer.put(b"\r\n")
 }
 
-fn call(writer: &mut Writer<'_>, party: &Party<'_>, cseq: u32, method: &[u8]) -> Written {
+fn call(writer: &mut Writer<'_>, party: &Party<'_>, method: &[u8]) -> Written {
     writer.put(b"Call-ID: ")?;
     writer.put(party.name)?;
     writer.put(b"\r\nCSeq: ")?;
-    writer.put_decimal(cseq)?;
+    writer.put_decimal(party.cseq)?;
     writer.put(b" ")?;
     writer.put(method)?;
     writer.put(b"\r\n")
 }
 
 /// Returns the user part of an AOR.
-fn user(aor: &[u8]) -> &[u8] {
+pub(super) fn user(aor: &[u8]) -> &[u8] {
     let start = aor
         .iter()
         .position(|&octet| octet == b':')
@@ -189,7 +199,8 @@ impl Draft {
             writer.put(b"To: <")?;
             writer.put(ppg)?;
             writer.put(b">\r\n")?;
-            call(writer, party, 1, b"INVITE")?;
+            call(writer, party, b"INVITE")?;
+            writer.put(party.credentials)?;
             contact(writer, party, b";gr=", b"")?;
             writer.put(b"Allow: ")?;
             writer.put(ALLOW)?;
@@ -232,8 +243,8 @@ impl Draft {
         success: bool,
     ) -> bool {
         self.write(|writer| {
-            let branch_end = if success { b'a' } else { b'i' };
-            let space_at = open(writer, b"ACK", uri, party, branch_end)?;
+            let letter = if success { b'a' } else { b'i' };
+            let space_at = open(writer, b"ACK", uri, party, letter)?;
             if success {
                 route(writer, response)?;
             }
@@ -242,7 +253,8 @@ impl Draft {
             writer.put(b"\r\nTo: ")?;
             writer.put(response.to().unwrap_or(b""))?;
             writer.put(b"\r\n")?;
-            call(writer, party, 1, b"ACK")?;
+            call(writer, party, b"ACK")?;
+            writer.put(party.credentials)?;
             body(writer, b"", &[])?;
             Ok(space_at)
         })
@@ -250,23 +262,24 @@ impl Draft {
 
     /// Writes the BYE of a device that hangs up (RFC 3261 15.1.1).
     pub(crate) fn bye(&mut self, party: &Party<'_>, remote: &Remote<'_>) -> bool {
-        self.within(party, remote, (b"BYE", 2, b'b'))
+        self.within(party, remote, b"BYE", b'b')
     }
 
     /// Writes an ACK that was held back, from what is kept of the 2xx.
     pub(crate) fn late_ack(&mut self, party: &Party<'_>, remote: &Remote<'_>) -> bool {
-        self.within(party, remote, (b"ACK", 1, b'a'))
+        self.within(party, remote, b"ACK", b'a')
     }
 
-    /// Writes a request of a dialog: method, CSeq, last letter of the branch.
+    /// Writes a request of a dialog; `letter` tells its branch from others.
     fn within(
         &mut self,
         party: &Party<'_>,
         remote: &Remote<'_>,
-        (method, cseq, branch_end): (&[u8], u32, u8),
+        method: &[u8],
+        letter: u8,
     ) -> bool {
         self.write(|writer| {
-            let space_at = open(writer, method, &[remote.target], party, branch_end)?;
+            let space_at = open(writer, method, &[remote.target], party, letter)?;
             if !remote.routes.is_empty() {
                 writer.put(b"Route: ")?;
                 writer.put(remote.routes)?;
@@ -276,7 +289,8 @@ impl Draft {
             writer.put(b"To: ")?;
             writer.put(remote.to)?;
             writer.put(b"\r\n")?;
-            call(writer, party, cseq, method)?;
+            call(writer, party, method)?;
+            writer.put(party.credentials)?;
             body(writer, b"", &[])?;
             Ok(space_at)
         })
@@ -297,33 +311,27 @@ impl Draft {
             writer.put(b"To: <")?;
             writer.put(ppg)?;
             writer.put(b">\r\n")?;
-            call(writer, party, 1, b"MESSAGE")?;
+            call(writer, party, b"MESSAGE")?;
+            writer.put(party.credentials)?;
             body(writer, b"text/parameters", &[text])?;
             Ok(space_at)
         })
     }
 
-    /// Writes a REGISTER (RFC 3261 10.2, RFC 5626 4.2) with these credentials, or none.
-    pub(crate) fn register(
-        &mut self,
-        party: &Party<'_>,
-        uri: &[&[u8]],
-        cseq: u32,
-        expires_s: u32,
-        credentials: &[u8],
-    ) -> bool {
+    /// Writes a REGISTER (RFC 3261 10.2, RFC 5626 4.2).
+    pub(crate) fn register(&mut self, party: &Party<'_>, uri: &[&[u8]], expires_s: u32) -> bool {
         self.write(|writer| {
             let space_at = open(writer, b"REGISTER", uri, party, b'r')?;
             from(writer, party)?;
             writer.put(b"To: <")?;
             writer.put(party.aor)?;
             writer.put(b">\r\n")?;
-            call(writer, party, cseq, b"REGISTER")?;
+            call(writer, party, b"REGISTER")?;
+            writer.put(party.credentials)?;
             contact(writer, party, LINE, b";reg-id=1")?;
             writer.put(b"Supported: path, outbound, gruu\r\nExpires: ")?;
             writer.put_decimal(expires_s)?;
             writer.put(b"\r\n")?;
-            writer.put(credentials)?;
             body(writer, b"", &[])?;
             Ok(space_at)
         })
@@ -364,16 +372,23 @@ pub(crate) fn routes<'r, 'a>(
     values: &'r mut [&'a [u8]; ROUTES_MAX],
 ) -> impl Iterator<Item = &'a [u8]> + use<'r, 'a> {
     let mut count = 0;
-    for line in response.values(HeaderName::RecordRoute) {
-        // A comma inside `<>` is no separator; proxies put none there.
-        for value in line.split(|&octet| octet == b',') {
-            if count < ROUTES_MAX {
-                values[count] = value.trim_ascii();
-                count += 1;
-            }
-        }
+    for (value, route) in values
+        .iter_mut()
+        .zip(response.list(HeaderName::RecordRoute))
+    {
+        *value = route;
+        count += 1;
     }
     values[..count].iter().rev().copied()
+}
+
+/// Returns the URI that a request of a dialog goes to first: of the topmost route, else the target.
+pub(crate) fn first_hop<'a>(routes: &'a [u8], target: &'a [u8]) -> &'a [u8] {
+    let Some(start) = routes.iter().position(|&octet| octet == b'<') else {
+        return target;
+    };
+    let uri = &routes[start + 1..];
+    &uri[..memchr::memchr(b'>', uri).unwrap_or(uri.len())]
 }
 
 /// Returns the URI of the first Contact of a response.
@@ -404,6 +419,9 @@ mod tests {
             aor: b"sip:+8613800001111@ims.example",
             device: b"urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
             name: NAME,
+            branch: NAME,
+            cseq: 1,
+            credentials: b"",
         }
     }
 
@@ -480,7 +498,7 @@ mod tests {
     #[test]
     fn ack_and_bye_follow_the_route_set() {
         let response = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1:6000;branch=z9hG4bKx\r\n\
-            Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nRecord-Route: <sip:p3;lr>\r\n\
+            Record-Route: <sip:p1;lr>, <sip:p2,x@y;lr>\r\nRecord-Route: <sip:p3;lr>\r\n\
             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: 3\r\nCSeq: 1 INVITE\r\n\
             Contact: <sip:ppg@127.0.0.1:5071>;x=y\r\nContent-Length: 0\r\n\r\n";
         let response = Message::parse(response).unwrap();
@@ -492,7 +510,7 @@ mod tests {
         let routes: Vec<&[u8]> = message.values(HeaderName::Route).collect();
         assert_eq!(
             routes,
-            [&b"<sip:p3;lr>"[..], b"<sip:p2;lr>", b"<sip:p1;lr>"]
+            [&b"<sip:p3;lr>"[..], b"<sip:p2,x@y;lr>", b"<sip:p1;lr>"]
         );
         assert_eq!(message.to_tag(), Some(&b"2"[..]));
         let remote = Remote {
@@ -500,8 +518,12 @@ mod tests {
             to: b"<sip:c@d>;tag=2",
             routes: b"<sip:p3;lr>",
         };
-        assert!(draft.bye(&party(), &remote));
-        assert_eq!(accepted(&draft).cseq().unwrap().number, 2);
+        let second = Party { cseq: 2, ..party() };
+        assert!(draft.bye(&second, &remote));
+        let bye = accepted(&draft);
+        assert_eq!(bye.cseq().unwrap().number, 2);
+        let branch = bye.top_via().unwrap().branch.unwrap();
+        assert!(branch.ends_with(b"b2"), "a new request, a new branch");
     }
 
     #[test]
@@ -511,7 +533,7 @@ mod tests {
         assert!(draft.message(&party(), b"sip:ppg@127.0.0.1:5070", b"00ff", text));
         assert_eq!(accepted(&draft).body(), text);
         let uri: [&[u8]; 3] = [b"sip:127.0.0.1:5070", b";t=", b"00ff"];
-        assert!(draft.register(&party(), &uri, 1, 3600, b""));
+        assert!(draft.register(&party(), &uri, 3600));
         let message = accepted(&draft);
         let contact = message.header(HeaderName::Contact).unwrap();
         assert!(

@@ -46,6 +46,7 @@ fn calls(policy: SessionPolicy, people: People) -> Calls {
         t1_ns: 500_000_000,
         disturbance: Disturbance::default(),
         content: None,
+        accounts: None,
         expires_s: 600,
         policies: vec![Some(policy)],
     };

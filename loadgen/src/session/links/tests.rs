@@ -26,6 +26,7 @@ fn connected() -> (Calls, String) {
         disturbance: Disturbance::default(),
         content: Some(CONTENT.to_vec()),
         expires_s: 600,
+        accounts: None,
         policies: vec![Some(policy)],
     };
     let mut calls = Calls::new(config, People::default(), 0);
@@ -120,6 +121,11 @@ fn a_session_is_bound_by_an_empty_send_on_its_edges_connection() {
         "{bound}"
     );
     assert!(bound.contains(&format!("From-Path: msrp://127.0.0.1:6000/{name};tcp\r\n")));
+    assert!(
+        !bound.contains("Content-Type") && !bound.contains("\r\n\r\n"),
+        "{bound}"
+    );
+    assert!(!bound.contains("Failure-Report: no"), "an answer is wanted");
     calls.links.close(0);
     assert!(
         calls
