@@ -6,6 +6,7 @@
 
 mod arrows;
 mod documents;
+mod patent;
 mod source;
 mod style;
 
