@@ -7,8 +7,8 @@
 use sirocco_wire::sip::mould::Moulds;
 use sirocco_wire::sip::{Message, Method};
 
-/// Moulds kept: comparing with more would cost as much as the parser does.
-const KEPT_MAX: usize = 16;
+/// Moulds kept: three for each of 16 edges, whose addresses stand in their messages.
+const KEPT_MAX: usize = 64;
 /// Messages that are parsed, with all moulds taken, before they are learnt afresh.
 const UNFAMILIAR_MAX: u32 = 4_096;
 
