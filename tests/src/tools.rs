@@ -30,8 +30,13 @@ pub const KAMAILIO: Tool = Tool {
     program: "kamailio",
     package: "kamailio",
 };
+/// A user agent that people make calls with.
+pub const BARESIP: Tool = Tool {
+    program: "baresip",
+    package: "baresip-core",
+};
 /// Every tool that a test needs.
-pub const ALL: [Tool; 3] = [TSHARK, SIPP, KAMAILIO];
+pub const ALL: [Tool; 4] = [TSHARK, SIPP, KAMAILIO, BARESIP];
 
 impl Tool {
     /// Where the program is; `None` if it is not installed.

@@ -57,6 +57,8 @@ request_route {{
     if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
     if (has_totag()) {{
         if (!loose_route()) {{ sl_send_reply("404", "Not Here"); exit; }}
+        # RFC 5627 5.1: a Contact that is a GRUU is resolved inside a dialog as outside.
+        if (uri == myself) {{ lookup("location"); }}
         t_relay();
         exit;
     }}

@@ -3,6 +3,7 @@
 //! One codec on both sides can hide a bug on both sides; these share none with it. Everything runs on
 //! loopback and ports that the kernel chose. A missing tool skips its tests loudly, and fails them in CI.
 
+mod baresip;
 mod calls;
 mod capture;
 #[path = "../rig/devices.rs"]

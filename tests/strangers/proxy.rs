@@ -67,7 +67,7 @@ fn order(mode: &str) -> Order {
 }
 
 /// The contacts that a registrar has for an identity (RFC 3261 10.2.3); `None` without an answer.
-fn bindings(socket: &UdpSocket, registrar: SocketAddr, identity: usize) -> Option<usize> {
+pub fn bindings(socket: &UdpSocket, registrar: SocketAddr, identity: usize) -> Option<usize> {
     let (own, aor) = (socket.local_addr().expect("an address"), aor(identity));
     let request = format!(
         "REGISTER sip:ims.example SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKq{identity}\r\nMax-Forwards: 70\r\n\
@@ -78,10 +78,12 @@ fn bindings(socket: &UdpSocket, registrar: SocketAddr, identity: usize) -> Optio
     let (length, _) = socket.recv_from(&mut answer).ok()?;
     let text = String::from_utf8_lossy(&answer[..length]);
     let is_answer = text.contains(&format!("Call-ID: query-{identity}\r\n"));
-    is_answer.then(|| text.matches(";line=").count())
+    // From and To are beside the contacts.
+    is_answer.then(|| text.matches("<sip:").count() - 2)
 }
 
-fn asking_socket() -> UdpSocket {
+/// A socket that waits for answers in small steps.
+pub fn asking_socket() -> UdpSocket {
     let socket = UdpSocket::bind(loopback(0)).expect("a free port");
     let patience = Some(Duration::from_millis(100));
     socket.set_read_timeout(patience).expect("a timeout");

@@ -307,6 +307,18 @@ fn tshark_reads_a_whole_run_with_contents_as_messages_and_by_msrp() {
         .filter(|message| message.of("msrp.content.type") == "text/plain");
     assert_eq!(contents.count() as u64, IDENTITIES);
     assert_eq!(with(&messages, "msrp.method", "SEND"), both);
+    // RFC 4975 9: Content-Type and an empty line are there with content only.
+    for message in messages
+        .iter()
+        .filter(|message| message.of("msrp.content.type").is_empty())
+    {
+        let text: Vec<_> = octets(message.of("tcp.payload")).collect();
+        let text = String::from_utf8_lossy(&text);
+        assert!(
+            !text.contains("Content-Type") && !text.contains("\r\n\r\n"),
+            "{text}"
+        );
+    }
     assert_eq!(with(&messages, "msrp.status.code", "200"), both);
     let ended = messages
         .iter()
