@@ -189,6 +189,10 @@ fn tshark_reads_every_kind_of_device() {
         "urn:3gpp2:esn:80a1b2c3",
         "urn:epc:id:sgtin:0614141.112345.400",
         "urn:example:set-top-box-7",
+        // As a parameter's value carries them: a URI, a fingerprint, a GRUU.
+        "https://ims.example/tv%3Fa%3D1",
+        "ni:///sha-256%3Bf4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk",
+        "sip:alice@ims.example%3Bgr%3Dkjh29x97us97d",
     ];
     let specs = POSITIONS.map(|position| spec(position, true, None));
     let pairs = specs
