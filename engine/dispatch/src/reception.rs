@@ -190,9 +190,18 @@ impl Reception {
     /// A number that stands for a device of the index, whatever form it shows.
     fn number(&self, device: &Device, text: &[u8]) -> u64 {
         if device.has_text_id() {
-            self.number_of_text(text)
+            self.number_shown(text)
         } else {
             self.number_of(&packed(device))
+        }
+    }
+
+    /// The number of a device by what it shows: the same for all spellings that pack alike, also where the
+    /// index keeps its own as text.
+    fn number_shown(&self, text: &[u8]) -> u64 {
+        match PackedDevice::pack(text) {
+            Some(packed) => self.number_of(&packed),
+            None => self.number_of_text(text),
         }
     }
 

@@ -293,3 +293,21 @@ fn what_a_device_returns_decides_the_next_selection() {
     assert_eq!(rig.pushes().refused, 1);
     assert_eq!(rig.sirs(push("targeted", wanted)).len(), 1);
 }
+
+#[test]
+fn a_device_that_the_index_keeps_as_text_is_one_of_its_users() {
+    // An EPC in its pure form has a packed one, but is kept as it is spelled.
+    let tag = "urn:epc:id:sgtin:0614141.112345.400";
+    let population = [format!(
+        "{AOR}\t{tag}\t127.0.0.1:20000\t-\tsip\tidle\t01\t5\t00\t-"
+    )];
+    for mode in ["prior-art", "self-select", "targeted"] {
+        let mut rig = Rig::new(&EngineConfig::default(), &population);
+        let sirs = rig.sirs(push(mode, ""));
+        let token = token_of(&sirs[0]);
+        let stranger = Caller::new("urn:epc:id:sgtin:0614141.112345.401", 1);
+        assert!(rig.follow(&stranger, &token).is_none(), "{mode}");
+        let content = rig.follow(&Caller::new(tag, 2), &token);
+        assert_eq!(content.as_deref(), Some(&b"hello"[..]), "{mode}");
+    }
+}
