@@ -8,25 +8,13 @@
 
 use crate::order::{Mode, Pushed, Selector};
 use crate::token::{CONTENTS_MAX, Tick};
+pub use sirocco_session::Push;
 use std::collections::VecDeque;
 
 /// Octets of one content: what a device takes in one push.
 pub const CONTENT_BYTES_MAX: usize = 1 << 20;
 /// Octets of the contents of orders that have ended, all together.
 const LINGERING_BYTES_MAX: usize = 256 << 20;
-
-/// How content goes to a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Push {
-    /// As a MESSAGE where it is small enough, else by MSRP.
-    #[default]
-    Auto,
-    /// As a MESSAGE within the dialog.
-    Message,
-    /// By MSRP.
-    Msrp,
-}
 
 /// What the sessions of one order need of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,9 @@
 //! return goes into the index, and the books of pushes are kept. A session knows its owner as two words
 //! that only this module reads. No dialog and no datagram is known here.
 
-use crate::contents::{Contents, Push};
+use crate::contents::Contents;
 use crate::kept::KeptTexts;
+use crate::order::Pushed;
 use crate::pushes::{Pushes, Standing};
 use crate::returned::{Returned, ReturnedCounts};
 use crate::templates::packed;
@@ -400,13 +401,21 @@ impl Desk<'_> {
 }
 
 impl Host for Desk<'_> {
-    fn admit(&mut self, now: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal> {
+    fn admit(
+        &mut self,
+        now: u64,
+        invitation: &Invitation<'_>,
+        takes: impl FnOnce(&session::Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal> {
         let tick = self.reception.token_key.tick(now);
         let checked = self.check(tick, invitation)?;
         let claim = &checked.claim;
         let issued = self.reception.token_key.issued(claim, tick);
         let content = self.reception.contents.of_token(claim.content(), issued);
-        content.ok_or(Refusal::ContentGone)?;
+        let content = content.ok_or(Refusal::ContentGone)?;
+        if !takes(&offered(&content.pushed)) {
+            return Err(Refusal::ContentUntaken);
+        }
         let standing = self.use_up(tick, &checked)?;
         if standing.is_first && standing.is_wanted {
             let waited_us = tick.0.saturating_sub(issued.0) * (TICK_NS / 1_000);
@@ -429,15 +438,7 @@ impl Host for Desk<'_> {
         let high = Owner::read(owner).content_high;
         let number = u32::from(high) << 16 | u32::from(number);
         let content = &self.reception.contents.at(number)?.pushed;
-        Some(session::Content {
-            content_type: &content.content_type,
-            octets: &content.octets,
-            prefer: match content.push {
-                Push::Auto => session::Push::Auto,
-                Push::Message => session::Push::Message,
-                Push::Msrp => session::Push::Msrp,
-            },
-        })
+        Some(offered(content))
     }
 
     fn returned(
@@ -513,7 +514,7 @@ impl Host for Desk<'_> {
                     contents.end_push(number);
                 }
             }
-            SessionEvent::Ended(_) => self.connect(&owner, None),
+            SessionEvent::Ended { .. } => self.connect(&owner, None),
         }
     }
 }
@@ -540,6 +541,15 @@ fn first(used: Use) -> Result<(), Refusal> {
         Use::First => Ok(()),
         Use::Again => Err(Refusal::TokenUsed),
         Use::TooOld => Err(Refusal::TokenExpired),
+    }
+}
+
+/// A content as the sessions see it.
+fn offered(content: &Pushed) -> session::Content<'_> {
+    session::Content {
+        content_type: &content.content_type,
+        octets: &content.octets,
+        prefer: content.push,
     }
 }
 

@@ -16,7 +16,18 @@ use std::time::{Duration, Instant};
 struct Granting(Vec<u8>);
 
 impl Host for Granting {
-    fn admit(&mut self, _: u64, _: &Invitation<'_>) -> Result<Grant, Refusal> {
+    fn admit(
+        &mut self,
+        _: u64,
+        _: &Invitation<'_>,
+        takes: impl FnOnce(&Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal> {
+        if !self
+            .content([1, 2], 1)
+            .is_some_and(|content| takes(&content))
+        {
+            return Err(Refusal::ContentUntaken);
+        }
         Ok(Grant {
             content: 1,
             owner: [1, 2],

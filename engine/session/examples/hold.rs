@@ -19,7 +19,18 @@ use std::time::Instant;
 struct Granting;
 
 impl Host for Granting {
-    fn admit(&mut self, _: u64, _: &Invitation<'_>) -> Result<Grant, Refusal> {
+    fn admit(
+        &mut self,
+        _: u64,
+        _: &Invitation<'_>,
+        takes: impl FnOnce(&Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal> {
+        if !self
+            .content([1, 2], 1)
+            .is_some_and(|content| takes(&content))
+        {
+            return Err(Refusal::ContentUntaken);
+        }
         Ok(Grant {
             content: 1,
             owner: [1, 2],

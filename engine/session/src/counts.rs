@@ -80,7 +80,7 @@ counts! {
         no_dialog,
         /// 482.
         merged,
-        /// 488: no usable offer, or an offer in an open session.
+        /// 488: no usable offer, no way for the content, or an offer in an open session.
         offer,
         /// 500: CSeq out of order.
         out_of_order,
@@ -199,6 +199,7 @@ impl RefusedCounts {
             Refusal::TokenExpired => &mut self.token_expired,
             Refusal::TokenUsed => &mut self.token_used,
             Refusal::ContentGone => &mut self.content_gone,
+            Refusal::ContentUntaken => &mut self.offer,
         } += 1;
     }
 }

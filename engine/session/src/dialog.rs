@@ -4,13 +4,18 @@
 //! address where it fits the slot, and the begin of Contact where it is that of From. Nothing is parsed again when a
 //! request is written.
 
+use crate::asked::{address_uri, uri_address, uri_param};
 use memchr::memchr;
+use sirocco_wire::sip::list::list_values;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Longest From, and longest Contact: far above real ones, so that a session cannot be made expensive.
 const ADDRESS_MAX: usize = 512;
-/// Longest Call-ID, To and MSRP path.
-const TEXT_MAX: usize = 255;
+/// Longest Call-ID, To, and MSRP path with the types that go with it.
+pub const TEXT_MAX: usize = 255;
+/// Stands between the MSRP path and the accepted types.
+pub const TYPES_BEHIND: u8 = b'\n';
 /// Longest route set: about ten proxies.
 const ROUTES_MAX: usize = 1024;
 /// Octets in front of the texts: lengths, what Contact shares with From, the time.
@@ -34,7 +39,7 @@ pub struct Texts<'a> {
     pub target: [&'a [u8]; 2],
     /// Values of Record-Route, the Route of our requests.
     pub routes: &'a [u8],
-    /// The device's MSRP path, where content goes that way.
+    /// The device's MSRP path and the types that it accepts, [`TYPES_BEHIND`] between them, where it offers MSRP.
     pub path: &'a [u8],
     /// The peer's address where the slot does not hold it.
     pub peer: Option<SocketAddr>,
@@ -55,6 +60,35 @@ impl<'a> Texts<'a> {
         let shared = pairs.take_while(|(one, other)| one == other).count();
         let (shared, own) = target.split_at(shared);
         [shared, own]
+    }
+
+    /// The device's MSRP path, and the content types that it accepts.
+    pub fn msrp(&self) -> (&'a [u8], &'a [u8]) {
+        let end = memchr(TYPES_BEHIND, self.path).unwrap_or(self.path.len());
+        (
+            &self.path[..end],
+            self.path.get(end + 1..).unwrap_or_default(),
+        )
+    }
+
+    /// Where the top route or else Contact says that requests go, if it names an address that UDP reaches.
+    #[cold]
+    pub fn next_hop(&self) -> Option<SocketAddr> {
+        let mut room = [0; ADDRESS_MAX];
+        let uri = match list_values(self.routes).next() {
+            Some(top) => address_uri(top),
+            None => {
+                let mut rest = &mut room[..];
+                for part in self.target {
+                    rest.write_all(part).ok()?;
+                }
+                let left = rest.len();
+                &room[..ADDRESS_MAX - left]
+            }
+        };
+        let transport = uri_param(uri, b"transport");
+        let by_udp = transport.is_none_or(|transport| transport.eq_ignore_ascii_case(b"udp"));
+        uri_address(uri).filter(|_| by_udp)
     }
 
     /// Octets of the cell; `None` when a text is too long to be kept.

@@ -15,7 +15,7 @@ const UNFAMILIAR_MAX: u32 = 4_096;
 /// What was recognised.
 #[derive(Clone, Copy, Debug)]
 pub enum Familiar<'d> {
-    /// An ACK: Call-ID, From and To.
+    /// An ACK: Call-ID, From, To and the number of CSeq.
     Ack {
         /// Call-ID.
         call_id: &'d [u8],
@@ -23,6 +23,8 @@ pub enum Familiar<'d> {
         from: &'d [u8],
         /// To.
         to: &'d [u8],
+        /// The number of CSeq.
+        number: u32,
     },
     /// A response to MESSAGE (or else BYE).
     Response {
@@ -60,6 +62,7 @@ impl Familiars {
                 call_id: cast.call_id(),
                 from: cast.from(),
                 to: cast.to(),
+                number: cast.cseq_number(),
             },
         })
     }

@@ -4,6 +4,7 @@
 //! contents, the index and the sockets.
 
 use crate::wheel::Handle;
+use serde::{Deserialize, Serialize};
 use sirocco_wire::sip::Status;
 use std::net::SocketAddr;
 
@@ -90,6 +91,9 @@ pub enum Refusal {
     /// The content that the token is for is no longer there.
     #[error("the content is no longer there")]
     ContentGone,
+    /// The content cannot travel to this device: what was asked of [`Host::admit`] said no.
+    #[error("the content cannot travel to this device; offer MSRP or allow MESSAGE")]
+    ContentUntaken,
 }
 
 impl Refusal {
@@ -102,13 +106,15 @@ impl Refusal {
             Refusal::TokenExpired => (403, "Token Expired"),
             Refusal::TokenUsed => (403, "Token Already Used"),
             Refusal::ContentGone => (410, "Content Gone"),
+            Refusal::ContentUntaken => (488, "Not Acceptable Here"),
         };
         Status { code, reason }
     }
 }
 
 /// How a content wants to travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Push {
     /// As MESSAGE if it is short enough and the device takes it so, else by MSRP.
     #[default]
@@ -209,8 +215,13 @@ pub enum SessionEvent {
     Delivered,
     /// The device does not have the content.
     Failed(Cause),
-    /// The session is over, its handle is dead.
-    Ended(Cause),
+    /// The session is over.
+    Ended {
+        /// Its name, which is dead now.
+        session: SessionHandle,
+        /// Why.
+        cause: Cause,
+    },
 }
 
 /// What the sessions ask of the worker that holds tokens, contents and the index.
@@ -218,9 +229,23 @@ pub trait Host {
     /// Judges an INVITE; a grant consumes its token. Called once for each INVITE that could open a session; a
     /// refused one is not remembered, so its retransmission is asked again.
     ///
+    /// `takes` has to be asked once the token is known to hold and before it is consumed: whether the session can be
+    /// built for this content. If it says no, the refusal is [`Refusal::ContentUntaken`] and the token stays unused.
+    ///
     /// # Errors
     /// The refusal, which becomes the response.
-    fn admit(&mut self, now: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal>;
+    fn admit(
+        &mut self,
+        now: u64,
+        invitation: &Invitation<'_>,
+        takes: impl FnOnce(&Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal>;
+    /// Whether requests may be sent to an address that a device names in Record-Route or Contact and that is not the
+    /// address that its INVITE came from. By default none is: a device could aim us at anybody.
+    fn may_route(&self, address: SocketAddr) -> bool {
+        let _ = address;
+        false
+    }
     /// The content of a number; `None` once it is no longer there.
     fn content(&self, owner: [u64; 2], number: u16) -> Option<Content<'_>>;
     /// Takes information that a device returns (`text/parameters`). A retransmission is not told from a new one:

@@ -24,6 +24,8 @@ pub struct Leg {
     pub stream: Option<StreamId>,
     /// Whether it waits for its turn to send.
     pub is_queued: bool,
+    /// Octets of the longest message that the device takes.
+    pub bytes_max: u32,
 }
 
 /// All legs of a worker.
@@ -34,17 +36,21 @@ pub struct Legs {
 }
 
 impl Legs {
-    /// Opens a leg; there are as many at most as there are sessions.
-    pub fn open(&mut self) -> u32 {
+    /// Opens a leg whose device takes messages of `bytes_max` octets; there are as many at most as there are sessions.
+    pub fn open(&mut self, bytes_max: u32) -> u32 {
         if let Some(number) = self.free.pop() {
             let chunk = self.legs[number as usize].chunk;
             self.legs[number as usize] = Leg {
                 chunk,
+                bytes_max,
                 ..Leg::default()
             };
             return number;
         }
-        self.legs.push(Leg::default());
+        self.legs.push(Leg {
+            bytes_max,
+            ..Leg::default()
+        });
         (self.legs.len() - 1) as u32
     }
 

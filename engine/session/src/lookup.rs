@@ -1,5 +1,5 @@
-//! Which session an INVITE belongs to: a bounded table from dialog fingerprints to slots, and the fingerprints of
-//! sessions that ended a moment ago.
+//! Which session an INVITE belongs to: a bounded table from dialog fingerprints to slots, the INVITEs of sessions that
+//! ended a moment ago, and those whose refusal has to be the same when they come again.
 //!
 //! Only sessions that were admitted are in it, so strangers cannot fill it; the fingerprint is keyed, so a device
 //! cannot choose collisions. Requests inside a dialog do not come here: their To tag names the slot.
@@ -17,8 +17,28 @@ pub struct Lookup {
     near: Places,
     /// Where sessions go while the near table is full.
     far: Places,
-    /// Fingerprints of ended sessions, each at its own place until another takes it.
+    /// INVITEs of ended sessions, each at its own place until another takes it.
     recent: Box<[u32]>,
+    refused: Refused,
+}
+
+/// Refused INVITEs that are remembered, in 32 KiB.
+const REFUSED_MAX: usize = 1 << 12;
+/// How long an INVITE may come again, in seconds: Timer B (RFC 3261 17.1.1.2).
+const AGAIN_S: u16 = 32;
+
+/// INVITEs that were refused for a reason that may pass.
+struct Refused {
+    /// Half of the name, status code, second; each at its own place until another takes it.
+    entries: Box<[(u32, u16, u16)]>,
+    /// When the last of them is forgotten.
+    until_s: u64,
+}
+
+/// What names an INVITE: its dialog and its transaction.
+#[inline]
+fn invite_name(fingerprint: u64, transaction: u16) -> u64 {
+    fingerprint ^ u64::from(transaction).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Lookup {
@@ -30,13 +50,18 @@ impl Lookup {
             near: Places::new(places.min(NEAR_PLACES_MAX)),
             far: Places::new(places),
             recent: vec![0; recent].into_boxed_slice(),
+            refused: Refused {
+                entries: vec![(0, 0, 0); REFUSED_MAX].into_boxed_slice(),
+                until_s: 0,
+            },
         }
     }
 
     /// Octets of all tables when all of them is touched.
     pub fn memory_bytes(&self) -> usize {
         let places = self.near.entries.len() + self.far.entries.len();
-        places * size_of::<u64>() + size_of_val(&*self.recent)
+        let refused = size_of_val(&*self.refused.entries);
+        places * size_of::<u64>() + size_of_val(&*self.recent) + refused
     }
 
     /// The first slot of that fingerprint which `is_it` confirms.
@@ -60,23 +85,53 @@ impl Lookup {
         }
     }
 
-    /// Takes a session out and remembers for a moment that it was there.
+    /// Takes a session out and remembers its INVITE for a moment.
     ///
     /// `fingerprint_of` tells the fingerprint of the session in a slot.
     #[inline]
-    pub fn leave(&mut self, fingerprint: u64, slot: u32, fingerprint_of: impl Fn(u32) -> u64) {
-        let recent = fingerprint as usize & (self.recent.len() - 1);
-        self.recent[recent] = (fingerprint >> 32) as u32;
+    pub fn leave(
+        &mut self,
+        (fingerprint, transaction): (u64, u16),
+        slot: u32,
+        fingerprint_of: impl Fn(u32) -> u64,
+    ) {
+        let name = invite_name(fingerprint, transaction);
+        let recent = name as usize & (self.recent.len() - 1);
+        self.recent[recent] = (name >> 32) as u32;
         if !self.near.leave(fingerprint, slot, &fingerprint_of) {
             self.far.leave(fingerprint, slot, &fingerprint_of);
         }
     }
 
-    /// Whether a session of that fingerprint ended a moment ago.
+    /// Whether the session of that INVITE ended a moment ago.
     #[inline]
-    pub fn was_here(&self, fingerprint: u64) -> bool {
-        let recent = fingerprint as usize & (self.recent.len() - 1);
-        self.recent[recent] == (fingerprint >> 32) as u32 && fingerprint >> 32 != 0
+    pub fn was_here(&self, fingerprint: u64, transaction: u16) -> bool {
+        let name = invite_name(fingerprint, transaction);
+        let recent = name as usize & (self.recent.len() - 1);
+        self.recent[recent] == (name >> 32) as u32 && name >> 32 != 0
+    }
+
+    /// Remembers that an INVITE was refused with `code`.
+    #[cold]
+    pub fn refuse(&mut self, now: u64, (fingerprint, transaction): (u64, u16), code: u16) {
+        let name = invite_name(fingerprint, transaction);
+        let now_s = now / 1_000_000_000;
+        self.refused.until_s = now_s + u64::from(AGAIN_S);
+        let place = name as usize % REFUSED_MAX;
+        self.refused.entries[place] = ((name >> 32) as u32, code, now_s as u16);
+    }
+
+    /// The code that an INVITE was refused with, as long as it may come again.
+    #[inline]
+    pub fn refused(&self, now: u64, fingerprint: u64, transaction: u16) -> Option<u16> {
+        let now_s = now / 1_000_000_000;
+        if now_s > self.refused.until_s || self.refused.until_s == 0 {
+            return None;
+        }
+        let name = invite_name(fingerprint, transaction);
+        let (half, code, second) = self.refused.entries[name as usize % REFUSED_MAX];
+        let is_it = half == (name >> 32) as u32 && (now_s as u16).wrapping_sub(second) <= AGAIN_S;
+        (is_it && code > 0).then_some(code)
     }
 }
 
@@ -204,7 +259,7 @@ mod tests {
             let mut left: Vec<u32> = (0..prints.len() as u32).collect();
             while !left.is_empty() {
                 let gone = left.swap_remove(order as usize % left.len());
-                lookup.leave(prints[gone as usize], gone, |slot| prints[slot as usize]);
+                lookup.leave((prints[gone as usize], 0), gone, |slot| prints[slot as usize]);
                 let gone_print = prints[gone as usize];
                 prop_assert!(lookup.find(gone_print, |slot| slot == gone).is_none());
                 for slot in &left {
@@ -221,10 +276,22 @@ mod tests {
     #[test]
     fn the_last_to_leave_is_remembered() {
         let mut lookup = Lookup::new(4);
-        assert!(!lookup.was_here(7 << 32 | 1));
+        assert!(!lookup.was_here(7 << 32 | 1, 5));
         lookup.enter(7 << 32 | 1, 0);
-        lookup.leave(7 << 32 | 1, 0, |_| 0);
-        assert!(lookup.was_here(7 << 32 | 1));
-        assert!(!lookup.was_here(8 << 32 | 1));
+        lookup.leave((7 << 32 | 1, 5), 0, |_| 0);
+        assert!(lookup.was_here(7 << 32 | 1, 5));
+        assert!(!lookup.was_here(7 << 32 | 1, 6));
+        assert!(!lookup.was_here(8 << 32 | 1, 5));
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_while_its_invite_may_come_again() {
+        let second = 1_000_000_000;
+        let mut lookup = Lookup::new(4);
+        assert_eq!(lookup.refused(second, 9 << 32, 5), None);
+        lookup.refuse(second, (9 << 32, 5), 503);
+        assert_eq!(lookup.refused(33 * second, 9 << 32, 5), Some(503));
+        assert_eq!(lookup.refused(second, 9 << 32, 6), None);
+        assert_eq!(lookup.refused(34 * second, 9 << 32, 5), None);
     }
 }

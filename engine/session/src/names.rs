@@ -30,7 +30,12 @@ enum Domain {
     Branch,
     Refusal,
     Transaction,
+    Msrp,
+    MsrpEnd,
 }
+
+/// Octets of a session's name in our MSRP path: handle, tag of 128 bits.
+pub const MSRP_SESSION_BYTES: usize = 48;
 
 /// Gives and recognises names under one secret key.
 pub struct Names {
@@ -55,14 +60,14 @@ impl Names {
         hasher.finish()
     }
 
-    /// What identifies an INVITE's transaction (RFC 3261 17.2.3), in 32 bits.
+    /// What identifies an INVITE's transaction (RFC 3261 17.2.3) within its dialog, in 16 bits.
     #[inline]
-    pub fn transaction(&self, branch: &[u8], sent_by: &[u8]) -> u32 {
+    pub fn transaction(&self, branch: &[u8], sent_by: &[u8]) -> u16 {
         let mut hasher = self.hasher;
         hasher.write(branch);
         hasher.write(sent_by);
         hasher.write_u64((branch.len() as u64) << 8 | Domain::Transaction as u64);
-        hasher.finish() as u32
+        hasher.finish() as u16
     }
 
     /// The To tag of a session: 32 digits.
@@ -72,6 +77,17 @@ impl Names {
         let mut digits = [0; 32];
         digits[..16].copy_from_slice(&hexadecimal(word));
         digits[16..].copy_from_slice(&hexadecimal(self.tag(word, fingerprint, Domain::ToTag)));
+        digits
+    }
+
+    /// The name of a session in our MSRP path. RFC 4975 14.1: who knows it may bind the session, so it cannot be told
+    /// from the To tag and has 128 bits that nobody guesses.
+    pub fn msrp_session(&self, handle: Handle, fingerprint: u64) -> [u8; MSRP_SESSION_BYTES] {
+        let word = pack(handle);
+        let mut digits = [0; MSRP_SESSION_BYTES];
+        digits[..16].copy_from_slice(&hexadecimal(word));
+        digits[16..32].copy_from_slice(&hexadecimal(self.tag(word, fingerprint, Domain::Msrp)));
+        digits[32..].copy_from_slice(&hexadecimal(self.tag(word, fingerprint, Domain::MsrpEnd)));
         digits
     }
 
@@ -126,6 +142,11 @@ impl Names {
         hasher.write_u64(other ^ (domain as u64) << 56);
         hasher.finish()
     }
+}
+
+/// The handle that a session's name in an MSRP path says; whether the name holds is told by comparison.
+pub fn msrp_handle(name: &[u8]) -> Option<Handle> {
+    Some(unpack(value(name.first_chunk()?)?))
 }
 
 #[inline]

@@ -128,6 +128,8 @@ pub struct Sessions {
     /// What fires, and the tick that it was armed for.
     expired: Vec<(Handle, u64)>,
     scratch: Box<[u8]>,
+    /// An Allow that lists MESSAGE: most are like the last one.
+    allow_known: Vec<u8>,
     refusals: Allowance,
     counts: SessionCounts,
     draining: bool,
@@ -155,6 +157,7 @@ impl Sessions {
             wheel: Wheel::new(now, 0),
             expired: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            allow_known: Vec::new(),
             refusals: Allowance::new(config.refusals_per_s_max, now),
             counts: SessionCounts::default(),
             draining: false,
@@ -184,10 +187,15 @@ impl Sessions {
             out,
         };
         match known {
-            Familiar::Ack { call_id, from, to } => {
+            Familiar::Ack {
+                call_id,
+                from,
+                to,
+                number,
+            } => {
                 self.counts.requests += 1;
                 let handle = self.dialog(call_id, tag_of(from), tag_of(to));
-                self.acknowledged(turn, handle);
+                self.acknowledged(turn, handle, number);
             }
             Familiar::Response {
                 branch,
@@ -304,6 +312,7 @@ impl Sessions {
         self.fail(turn, handle, cause);
         let slot = self.table.at(handle.slot);
         let (owner, content, fingerprint) = (slot.owner, slot.content, slot.fingerprint);
+        let invite = slot.invite;
         if slot.state() == State::Accepted {
             self.arena.free(TextRef::of_word(self.kept(handle)));
         }
@@ -311,11 +320,16 @@ impl Sessions {
         self.arena.free(self.table.at(handle.slot).texts);
         let table = &self.table;
         self.lookup
-            .leave(fingerprint, handle.slot, |slot| table.at(slot).fingerprint);
+            .leave((fingerprint, invite), handle.slot, |slot| {
+                table.at(slot).fingerprint
+            });
         self.table.close(handle.slot);
         self.counts.ended.count(cause);
         self.counts.open = self.table.len() as u64;
-        let event = SessionEvent::Ended(cause);
+        let event = SessionEvent::Ended {
+            session: handle,
+            cause,
+        };
         turn.host.note(turn.now, owner, content, event);
     }
 }

@@ -52,6 +52,8 @@ pub mod mark {
     pub const DRAIN: u8 = 0x08;
     /// The wheel holds an entry for it.
     pub const ARMED: u8 = 0x10;
+    /// The device takes no MESSAGE.
+    pub const NO_MESSAGE: u8 = 0x20;
     /// The session can carry MSRP.
     pub const HAS_MSRP: u8 = 0x40;
     /// Its content was delivered or has failed.
@@ -77,7 +79,9 @@ pub struct Slot {
     pub kept: u32,
     generation: u32,
     /// The INVITE's transaction, hashed.
-    pub invite: u32,
+    pub invite: u16,
+    /// Which of the last CSeq numbers were MESSAGEs that were answered 200: bit 0 is the highest number.
+    pub answered: u16,
     /// Highest CSeq number of the peer.
     pub remote_cseq: u32,
     due: u16,
@@ -94,6 +98,8 @@ pub struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64);
 
+/// Beside the state: see [`Slot::follows`].
+const FOLLOWS: u8 = 0x08;
 /// Transmissions that are counted: 11 happen in 64*T1.
 const COUNT_MAX: u8 = 15;
 
@@ -107,9 +113,20 @@ impl Slot {
     /// Moves it to `state`, with no transmission counted and no provisional response seen.
     #[inline]
     pub fn enter(&mut self, state: State, now: u64) {
-        self.state_and_count = state as u8;
+        self.state_and_count = self.state_and_count & FOLLOWS | state as u8;
         self.marks &= !mark::PROCEEDING;
         self.started = (now / TICK_NS) as u16;
+    }
+
+    /// Whether requests go where the top route or else Contact says, not where the INVITE came from.
+    #[inline]
+    pub fn follows(&self) -> bool {
+        self.state_and_count & FOLLOWS != 0
+    }
+
+    /// Notes that requests go where the top route or else Contact says.
+    pub fn follow(&mut self) {
+        self.state_and_count |= FOLLOWS;
     }
 
     /// Transmissions of what is on its way.
@@ -130,6 +147,12 @@ impl Slot {
     #[inline]
     pub fn elapsed_ns(&self, now: u64) -> u64 {
         u64::from(((now / TICK_NS) as u16).wrapping_sub(self.started)) * TICK_NS
+    }
+
+    /// Whether that CSeq number was a MESSAGE that was answered 200.
+    pub fn has_answered(&self, number: u32) -> bool {
+        let behind = self.remote_cseq.checked_sub(number);
+        behind.is_some_and(|behind| self.answered.checked_shr(behind).unwrap_or(0) & 1 != 0)
     }
 
     /// Whether a mark is set.
@@ -265,6 +288,27 @@ impl Table {
         self.slots.len() * size_of::<Slot>()
     }
 
+    /// The handle that [`Table::open`] will give next; the caller has asked for room.
+    #[inline]
+    pub fn next(&self) -> Handle {
+        let slot = match self.free {
+            NONE => self.slots.len() as u32,
+            free => free,
+        };
+        let generation = self
+            .slots
+            .get(slot as usize)
+            .map_or(0, |slot| slot.generation);
+        Handle { slot, generation }
+    }
+
+    /// What is left of a session that was the last one in its slot and is over.
+    pub fn last(&self, handle: Handle) -> Option<&Slot> {
+        let slot = self.slots.get(handle.slot as usize)?;
+        let is_last = slot.generation == handle.generation.wrapping_add(1);
+        (is_last && slot.state() == State::Free).then_some(slot)
+    }
+
     /// Opens a session in state `Accepted`; the caller has asked for room.
     pub fn open(&mut self, now: u64) -> Handle {
         if self.free == NONE {
@@ -278,6 +322,7 @@ impl Table {
                 kept: NONE,
                 generation: 0,
                 invite: 0,
+                answered: 0,
                 remote_cseq: 0,
                 due: 0,
                 armed: 0,
@@ -293,6 +338,8 @@ impl Table {
         self.free = slot.kept;
         self.open += 1;
         slot.marks = 0;
+        slot.answered = 0;
+        slot.state_and_count = 0;
         slot.local_cseq = 0;
         slot.enter(State::Accepted, now);
         Handle {

@@ -1,8 +1,8 @@
 //! A host, an outbox and a device in memory for the unit tests of this crate.
 
 use crate::{
-    Content, Grant, Host, Invitation, Outbox, Path, Push, Refusal, SessionConfig, SessionEvent,
-    Sessions, StreamId, StreamKind,
+    Cause, Content, Grant, Host, Invitation, Outbox, Path, Push, Refusal, SessionConfig,
+    SessionEvent, SessionHandle, Sessions, StreamId, StreamKind,
 };
 use sirocco_wire::sip::{Message, Status, write};
 use std::net::SocketAddr;
@@ -39,6 +39,19 @@ pub struct People {
     pub received: Vec<(String, Vec<u8>)>,
     /// Contacts that were registered.
     pub registered: Vec<(String, u32)>,
+    /// Tokens that were used up.
+    pub granted: usize,
+    /// Where requests may go.
+    pub hops: Vec<SocketAddr>,
+}
+
+/// The end of a session, whatever its name.
+pub fn ended(cause: Cause) -> SessionEvent {
+    let session = SessionHandle {
+        slot: 0,
+        generation: 0,
+    };
+    SessionEvent::Ended { session, cause }
 }
 
 impl People {
@@ -54,12 +67,18 @@ impl People {
             invitations: Vec::new(),
             received: Vec::new(),
             registered: Vec::new(),
+            granted: 0,
+            hops: Vec::new(),
         }
     }
 
-    /// The events alone, and none of them again.
+    /// The events alone, and none of them again; ends without their names, see [`ended`].
     pub fn take_events(&mut self) -> Vec<SessionEvent> {
-        self.events.drain(..).map(|(_, _, event)| event).collect()
+        let unnamed = |(_, _, event)| match event {
+            SessionEvent::Ended { cause, .. } => ended(cause),
+            event => event,
+        };
+        self.events.drain(..).map(unnamed).collect()
     }
 
     fn asked(&mut self, invitation: &Invitation<'_>) {
@@ -73,12 +92,27 @@ impl People {
 }
 
 impl Host for People {
-    fn admit(&mut self, _: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal> {
+    fn admit(
+        &mut self,
+        _: u64,
+        invitation: &Invitation<'_>,
+        takes: impl FnOnce(&Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal> {
         self.asked(invitation);
         if invitation.token.is_empty() {
             return Err(Refusal::TokenMissing);
         }
-        self.verdict
+        let grant = self.verdict?;
+        let content = self.content(grant.owner, grant.content);
+        if !takes(&content.ok_or(Refusal::ContentGone)?) {
+            return Err(Refusal::ContentUntaken);
+        }
+        self.granted += 1;
+        Ok(grant)
+    }
+
+    fn may_route(&self, address: SocketAddr) -> bool {
+        self.hops.contains(&address)
     }
 
     fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {

@@ -206,6 +206,8 @@ pub struct Description<'a> {
     pub time: &'a [u8],
     /// The first MSRP stream that can be used: over TCP, with a port and a path.
     pub message: Option<MessageStream<'a>>,
+    /// Octets of the longest message that it takes (RFC 4975 8.6); `None`: it does not say.
+    pub message_bytes_max: Option<u32>,
     /// Which stream that is.
     message_index: usize,
     /// The number of streams.
@@ -220,6 +222,7 @@ struct Gathered<'a> {
     accept_types: &'a [u8],
     setup: Option<Setup>,
     direction: Option<Direction>,
+    bytes_max: Option<u32>,
 }
 
 impl<'a> Gathered<'a> {
@@ -230,6 +233,7 @@ impl<'a> Gathered<'a> {
             b"path" => self.path = trim(value),
             b"accept-types" => self.accept_types = trim(value),
             b"setup" => self.setup = Setup::of(trim(value)),
+            b"max-size" => self.bytes_max = decimal(trim(value)),
             name => self.direction = Direction::of(name).or(self.direction),
         }
     }
@@ -258,6 +262,7 @@ impl<'a> Description<'a> {
             origin: &[],
             time: b"0 0",
             message: None,
+            message_bytes_max: None,
             message_index: 0,
             stream_count: 0,
         };
@@ -329,6 +334,7 @@ impl<'a> Description<'a> {
             return;
         }
         self.message = gathered.stream();
+        self.message_bytes_max = gathered.bytes_max;
         self.message_index = self.stream_count - 1;
     }
 

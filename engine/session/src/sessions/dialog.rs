@@ -1,7 +1,8 @@
 //! Requests inside a dialog: ACK, BYE, MESSAGE and another INVITE (RFC 3261 12.2.2).
 //!
 //! The To tag names the session and proves that the request belongs to its Call-ID and From tag. The last CSeq number
-//! tells a retransmission, which is answered again and changes nothing; so no server transaction is kept.
+//! tells a retransmission, which is answered again and changes nothing; so no server transaction is kept. Of the last
+//! sixteen numbers the slot knows which were MESSAGEs that were answered: one that is repeated late is answered again.
 
 use super::{Sessions, T4_NS, Turn};
 use crate::arena::TextRef;
@@ -50,7 +51,7 @@ impl Sessions {
         if handle.is_some() && matches!(turn.path, Path::Datagram { .. }) {
             self.familiars.learn(asked.message);
         }
-        self.acknowledged(turn, handle);
+        self.acknowledged(turn, handle, asked.cseq.number);
     }
 
     /// The ACK of a dialog, if it is one of ours.
@@ -59,6 +60,7 @@ impl Sessions {
         &mut self,
         turn: &mut Turn<'_, H, O>,
         handle: Option<Handle>,
+        number: u32,
     ) {
         let Some(handle) = handle else {
             self.counts.strays.acks += 1;
@@ -72,9 +74,16 @@ impl Sessions {
             self.counts.repeated += 1;
             return;
         }
+        let accepted = TextRef::of_word(self.kept(handle));
+        // RFC 3261 13.2.2.4: the ACK has the CSeq number of its INVITE.
+        if self.accepted_number(accepted) != number {
+            self.counts.strays.acks += 1;
+            return;
+        }
+        self.arena.free(accepted);
+        let slot = self.table.at_mut(handle.slot);
         slot.enter(State::Open, turn.now);
         let (owner, content) = (slot.owner, slot.content);
-        self.arena.free(TextRef::of_word(self.kept(handle)));
         self.counts.established += 1;
         let event = SessionEvent::Established { session: handle };
         turn.host.note(turn.now, owner, content, event);
@@ -85,9 +94,7 @@ impl Sessions {
     #[inline]
     pub(super) fn bye<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
         let Some(handle) = self.dialog_of(asked) else {
-            self.refuse(turn, asked, Status::of(481), |refused| {
-                &mut refused.no_dialog
-            });
+            self.refuse_dialog(turn, asked);
             return;
         };
         if self.table.find(handle).is_none() {
@@ -126,28 +133,80 @@ impl Sessions {
         turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
     ) {
-        let handle = self.dialog_of(asked);
-        let Some(handle) = handle.filter(|handle| self.table.find(*handle).is_some()) else {
-            self.refuse(turn, asked, Status::of(481), |refused| {
-                &mut refused.no_dialog
-            });
+        let Some(handle) = self.dialog_of(asked) else {
+            self.refuse_dialog(turn, asked);
             return;
         };
-        match self.order_of(handle, asked) {
+        if !self.is_alive(handle) {
+            self.message_behind(turn, asked, handle);
+            return;
+        }
+        let order = self.order_of(handle, asked);
+        if matches!(order, Order::Late) {
+            if self.table.at(handle.slot).has_answered(asked.cseq.number) {
+                self.counts.repeated += 1;
+                self.confirm(turn, asked);
+            } else {
+                self.out_of_order(turn, asked);
+            }
+            return;
+        }
+        let body = asked.message.body();
+        if !body.is_empty() && !asked.media_type().eq_ignore_ascii_case(b"text/parameters") {
+            self.refuse_type(turn, asked);
+            return;
+        }
+        self.table.at_mut(handle.slot).answered |= 1;
+        match order {
             Order::New => {
                 self.counts.messages += 1;
                 let owner = self.table.at(handle.slot).owner;
                 let content_type = asked.message.header(HeaderName::ContentType).unwrap_or(b"");
-                let body = asked.message.body();
                 turn.host.received(turn.now, owner, content_type, body);
             }
-            Order::Repeated => self.counts.repeated += 1,
-            Order::Late => {
-                self.out_of_order(turn, asked);
-                return;
-            }
+            Order::Repeated | Order::Late => self.counts.repeated += 1,
         }
         self.confirm(turn, asked);
+    }
+
+    /// A MESSAGE of a session that is over: one that was answered is answered again, as long as the slot tells.
+    #[cold]
+    fn message_behind<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+        handle: Handle,
+    ) {
+        let number = asked.cseq.number;
+        let slot = match self.table.find(handle) {
+            Some(slot) => Some(&*slot),
+            None => self.table.last(handle),
+        };
+        if slot.is_some_and(|slot| slot.has_answered(number)) {
+            self.counts.repeated += 1;
+            self.confirm(turn, asked);
+        } else {
+            self.refuse_dialog(turn, asked);
+        }
+    }
+
+    /// Whether a session is there for its device, too: the BYE of the device ends it at once.
+    #[inline]
+    pub(super) fn is_alive(&mut self, handle: Handle) -> bool {
+        let slot = self.table.find(handle);
+        slot.is_some_and(|slot| slot.state() != State::HungUp)
+    }
+
+    /// RFC 3261 12.2.2: a request for a dialog that is not there.
+    #[cold]
+    pub(super) fn refuse_dialog<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+    ) {
+        self.refuse(turn, asked, Status::of(481), |refused| {
+            &mut refused.no_dialog
+        });
     }
 
     /// RFC 3261 14.2: another offer is refused, the session stays as it was.
@@ -158,10 +217,8 @@ impl Sessions {
         asked: &Asked<'_>,
     ) {
         let handle = self.dialog_of(asked);
-        let Some(handle) = handle.filter(|handle| self.table.find(*handle).is_some()) else {
-            self.refuse(turn, asked, Status::of(481), |refused| {
-                &mut refused.no_dialog
-            });
+        let Some(handle) = handle.filter(|handle| self.is_alive(*handle)) else {
+            self.refuse_dialog(turn, asked);
             return;
         };
         match self.order_of(handle, asked) {
@@ -176,6 +233,8 @@ impl Sessions {
         let slot = self.table.at_mut(handle.slot);
         let number = asked.cseq.number;
         if number > slot.remote_cseq {
+            let ahead = number - slot.remote_cseq;
+            slot.answered = slot.answered.checked_shl(ahead).unwrap_or(0);
             slot.remote_cseq = number;
             return Order::New;
         }

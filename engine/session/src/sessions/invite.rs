@@ -1,19 +1,22 @@
 //! INVITE outside dialogs: checked, admitted by the host, answered 200 at once (RFC 3261 13.3.1.4, 17.2.1, RFC 6026).
 //!
-//! Everything that can be refused without the host is refused before it is asked, for a grant consumes the token.
-//! The 2xx is kept as octets until the ACK comes: it is repeated, not written again.
+//! Whatever can fail does so before the host uses the token up: what an INVITE is refused for by itself before the host
+//! is asked, what depends on the content while it is. The 2xx is kept as octets until the ACK comes: it is repeated,
+//! not written again.
 
+use super::push::fits_datagram;
 use super::stateless::{invitation, return_path};
 use super::{Sessions, T1_NS, Turn, send};
-use crate::arena::TextRef;
+use crate::arena::{TEXT_BYTES_MAX, TextRef};
 use crate::asked::{Asked, address_uri};
-use crate::dialog::Texts;
+use crate::dialog::{TEXT_MAX, TYPES_BEHIND, Texts};
 use crate::host::{Content, Grant, Host, Outbox, Path, Push, Refusal};
 use crate::render::Response;
 use crate::slot::mark;
 use crate::wheel::Handle;
+use memchr::memchr;
 use sirocco_wire::sdp::{self, Description, Local, MessageStream, PORT_DISCARD, Setup};
-use sirocco_wire::sip::{HeaderName, Status};
+use sirocco_wire::sip::{HeaderName, Method, Status};
 use sirocco_wire::writer::Writer;
 use std::net::SocketAddr;
 
@@ -29,11 +32,48 @@ const TOO_LARGE: Status = Status {
     reason: "Message Too Large",
 };
 
+/// Octets in front of a 2xx that is kept: its length and the CSeq number of its INVITE.
+const ACCEPTED_HEAD: usize = 6;
+/// Longest Allow that is remembered.
+const ALLOW_KNOWN_MAX: usize = 256;
+/// One more than the longest text of an MSRP path: a longer one shows by its length.
+const MSRP_TEXT_MAX: usize = TEXT_MAX + 1;
+
 /// How the content of a session will travel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Carrier {
     Message,
     Msrp,
+}
+
+/// A session that may be built.
+struct Plan {
+    path: Path,
+    handle: Handle,
+    fingerprint: u64,
+    texts: TextRef,
+}
+
+/// What a session needs that can be built.
+struct Prepared {
+    carrier: Carrier,
+    /// The cell of the 2xx.
+    accepted: TextRef,
+    /// Octets of the longest message by MSRP that the device takes.
+    bytes_max: u32,
+    has_content: bool,
+    takes_message: bool,
+}
+
+/// Why a session with a good token cannot be built.
+#[derive(Clone, Copy)]
+enum Unfit {
+    /// The content has no way.
+    Carrier,
+    /// There is no room for the 2xx.
+    Room,
+    /// The 2xx is too long to be kept.
+    Length,
 }
 
 impl Sessions {
@@ -44,49 +84,135 @@ impl Sessions {
     ) {
         self.counts.invites += 1;
         let fingerprint = self.names.fingerprint(asked.call_id, asked.from_tag);
-        let table = &self.table;
+        let transaction = self.invite_name(asked);
+        let (table, number) = (&self.table, asked.cseq.number);
         let known = self.lookup.find(fingerprint, |slot| {
-            table.at(slot).fingerprint == fingerprint
+            let slot = table.at(slot);
+            let is_it = slot.invite == transaction || number <= slot.remote_cseq;
+            slot.fingerprint == fingerprint && is_it
         });
         if let Some(slot) = known {
-            self.invite_known(turn, asked, slot);
+            self.invite_known(turn, asked, (slot, transaction));
             return;
         }
-        if self.lookup.was_here(fingerprint) {
+        if self.lookup.was_here(fingerprint, transaction) {
             self.counts.repeated += 1;
+            return;
+        }
+        if let Some(code) = self.lookup.refused(turn.now, fingerprint, transaction) {
+            self.counts.repeated += 1;
+            self.refuse_again(turn, asked, code);
             return;
         }
         let Some(offer) = self.offer(turn, asked) else {
             return;
         };
-        let path = self
-            .usable_stream(&offer)
-            .map_or(&b""[..], |stream| stream.path);
-        let Some(texts) = self.keep_texts(turn, asked, path) else {
-            return;
+        if let Some(texts) = self.keep_texts(turn, asked, &offer) {
+            self.admit(turn, asked, &offer, (fingerprint, transaction), texts);
+        }
+    }
+
+    /// Asks the host, prepares the answer before the token is used up, and opens the session that was granted.
+    #[inline]
+    fn admit<H: Host, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+        offer: &Option<Description<'_>>,
+        known: (u64, u16),
+        texts: TextRef,
+    ) {
+        let handle = self.table.next();
+        let path = return_path(turn.path, &asked.way);
+        let plan = Plan {
+            path,
+            handle,
+            fingerprint: known.0,
+            texts,
         };
-        match turn.host.admit(turn.now, &invitation(turn.path, asked)) {
-            Ok(grant) => {
-                let known = (fingerprint, texts);
-                self.open(turn, asked, &offer, known, grant);
+        let invitation = invitation(turn.path, asked);
+        let mut prepared = None;
+        let verdict = turn.host.admit(turn.now, &invitation, |content| {
+            let ready = self.prepare(asked, offer, &plan, content);
+            prepared.insert(ready).is_ok()
+        });
+        match (verdict, prepared) {
+            (Ok(grant), Some(Ok(prepared))) => {
+                self.open(turn, asked, (&plan, known.1), &prepared, grant);
             }
-            Err(refusal) => {
+            (_, Some(Err(unfit))) => {
                 self.arena.free(texts);
+                self.refuse_unfit(turn, asked, unfit);
+            }
+            (verdict, prepared) => {
+                self.arena.free(texts);
+                if let Some(Ok(prepared)) = prepared {
+                    self.arena.free(prepared.accepted);
+                }
+                let refusal = verdict.err().unwrap_or(Refusal::ContentGone);
                 self.counts.refused.count(refusal);
                 self.answer(turn, asked, refusal.status(), b"");
             }
         }
     }
 
-    /// RFC 6026 7.1: an INVITE that came again is absorbed. RFC 3261 8.2.2.2: one that came by another way is 482.
+    #[cold]
+    fn refuse_unfit<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+        unfit: Unfit,
+    ) {
+        match unfit {
+            Unfit::Carrier => self.refuse_passing(turn, asked, 488),
+            Unfit::Room => self.refuse_passing(turn, asked, 503),
+            Unfit::Length => {
+                self.refuse(turn, asked, TOO_LARGE, |refused| &mut refused.too_long);
+            }
+        }
+    }
+
+    /// Refuses an INVITE for a reason that may pass: when it comes again it gets the same answer, for its client may
+    /// have given it up by then (RFC 3261 8.2.7 wants the same response each time).
+    #[cold]
+    fn refuse_passing<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+        code: u16,
+    ) {
+        let fingerprint = self.names.fingerprint(asked.call_id, asked.from_tag);
+        let known = (fingerprint, self.invite_name(asked));
+        self.lookup.refuse(turn.now, known, code);
+        self.refuse_again(turn, asked, code);
+    }
+
+    #[cold]
+    fn refuse_again<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+        code: u16,
+    ) {
+        if code == 503 {
+            self.refuse(turn, asked, Status::of(code), |refused| {
+                &mut refused.overload
+            });
+        } else {
+            self.refuse(turn, asked, Status::of(code), |refused| &mut refused.offer);
+        }
+    }
+
+    /// RFC 6026 7.1: an INVITE that came again is absorbed. RFC 3261 8.2.2.2: one that came by another way is 482;
+    /// one with a higher CSeq number is another one, and does not come here.
     #[cold]
     fn invite_known<H: Host, O: Outbox>(
         &mut self,
         turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
-        slot: u32,
+        (slot, transaction): (u32, u16),
     ) {
-        if self.table.at(slot).invite == self.invite_name(asked) {
+        if self.table.at(slot).invite == transaction {
             self.counts.repeated += 1;
         } else {
             self.refuse(turn, asked, Status::of(482), |refused| &mut refused.merged);
@@ -101,9 +227,7 @@ impl Sessions {
         asked: &Asked<'a>,
     ) -> Option<Option<Description<'a>>> {
         if self.draining || !self.table.has_room() {
-            self.refuse(turn, asked, Status::SERVICE_UNAVAILABLE, |refused| {
-                &mut refused.overload
-            });
+            self.refuse_passing(turn, asked, 503);
             return None;
         }
         let body = asked.message.body();
@@ -131,12 +255,13 @@ impl Sessions {
         &mut self,
         turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
-        path: &[u8],
+        offer: &Option<Description<'_>>,
     ) -> Option<TextRef> {
         let contact = asked.message.header(HeaderName::Contact).unwrap_or(b"");
         let target = address_uri(contact);
         // RFC 3261 12.1.1, 8.1.1.8: exactly one Contact, a SIP URI. Nothing else may stand in a request line.
-        let sound = target.starts_with(b"sip:")
+        let is_sip = target.get(..4);
+        let sound = is_sip.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sip:"))
             && is_graphic(target)
             && !asked.message.repeats(HeaderName::Contact);
         if !sound {
@@ -145,12 +270,16 @@ impl Sessions {
             });
             return None;
         }
-        let joined = asked.message.repeats(HeaderName::RecordRoute).then(|| {
-            let values: Vec<_> = asked.message.values(HeaderName::RecordRoute).collect();
+        let written = asked.message.header(HeaderName::RecordRoute).unwrap_or(b"");
+        let is_list = asked.message.repeats(HeaderName::RecordRoute) || has_comma(written);
+        let joined = is_list.then(|| {
+            let values: Vec<_> = asked.message.list(HeaderName::RecordRoute).collect();
             values.join(&b", "[..])
         });
-        let route = || asked.message.header(HeaderName::RecordRoute).unwrap_or(b"");
-        let routes = joined.as_deref().unwrap_or_else(route);
+        let routes = joined.as_deref().unwrap_or(written);
+        let mut room = [0; MSRP_TEXT_MAX];
+        let path = self.usable_stream(offer);
+        let path = path.map_or(&b""[..], |stream| msrp_text(&mut room, &stream));
         let usual = asked.to == &*self.fixed.local;
         let kept_peer = match return_path(turn.path, &asked.way) {
             Path::Datagram { peer } => Some(peer).filter(SocketAddr::is_ipv6),
@@ -171,9 +300,7 @@ impl Sessions {
             return None;
         };
         let Some(cell) = self.arena.take(length) else {
-            self.refuse(turn, asked, Status::SERVICE_UNAVAILABLE, |refused| {
-                &mut refused.overload
-            });
+            self.refuse_passing(turn, asked, 503);
             return None;
         };
         texts.write(self.arena.octets_mut(cell));
@@ -186,76 +313,137 @@ impl Sessions {
         &mut self,
         turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
-        offer: &Option<Description<'_>>,
-        (fingerprint, texts): (u64, TextRef),
+        (plan, transaction): (&Plan, u16),
+        prepared: &Prepared,
         grant: Grant,
     ) {
-        let content = turn.host.content(grant.owner, grant.content);
-        let Some(content) = content else {
-            let refusal = Refusal::ContentGone;
-            self.arena.free(texts);
-            self.counts.refused.count(refusal);
-            self.answer(turn, asked, refusal.status(), b"");
-            return;
-        };
-        let Some(carrier) = self.carrier(asked, offer, &content) else {
-            self.arena.free(texts);
-            self.refuse(turn, asked, Status::of(488), |refused| &mut refused.offer);
-            return;
-        };
         let handle = self.table.open(turn.now);
-        let invite = self.invite_name(asked);
+        let follows = self.follows(turn, asked, plan);
         let slot = self.table.at_mut(handle.slot);
         slot.owner = grant.owner;
         slot.content = grant.content;
-        slot.fingerprint = fingerprint;
-        slot.texts = texts;
-        slot.invite = invite;
+        slot.fingerprint = plan.fingerprint;
+        slot.texts = plan.texts;
+        slot.invite = transaction;
         slot.remote_cseq = asked.cseq.number;
-        slot.set_path(return_path(turn.path, &asked.way));
-        if content.content_type.is_empty() {
-            slot.marks |= mark::SETTLED;
-        } else {
+        slot.set_path(plan.path);
+        if follows {
+            slot.follow();
+        }
+        if prepared.has_content {
             self.counts.pushing += 1;
+        } else {
+            slot.marks |= mark::SETTLED;
         }
-        if carrier == Carrier::Msrp {
+        if !prepared.takes_message {
+            slot.marks |= mark::NO_MESSAGE;
+        }
+        if prepared.carrier == Carrier::Msrp {
             slot.marks |= mark::HAS_MSRP;
-            slot.kept = self.legs.open();
+            slot.kept = self.legs.open(prepared.bytes_max);
         }
-        self.lookup.enter(fingerprint, handle.slot);
+        self.lookup.enter(plan.fingerprint, handle.slot);
         self.counts.opened += 1;
         self.counts.open = self.table.len() as u64;
-        self.accept_invite(turn, asked, offer, handle);
+        self.keep(handle, prepared.accepted.word());
+        self.send_accepted(turn, plan.path, prepared.accepted);
+        self.table.at_mut(handle.slot).transmitted();
+        self.arm(turn.now, handle, turn.now + T1_NS);
     }
 
-    /// How a content can travel to this device; `None`: not at all.
-    fn carrier(
-        &self,
+    /// Whether requests inside the dialog go to another address than the INVITE came from (RFC 3261 12.2.1.1, 8.1.2).
+    #[inline]
+    fn follows<H: Host, O>(&self, turn: &Turn<'_, H, O>, asked: &Asked<'_>, plan: &Plan) -> bool {
+        let Path::Datagram { peer } = plan.path else {
+            return false;
+        };
+        let texts = Texts::read(self.arena.octets(plan.texts));
+        // A single Via: there is nobody between, and the source is where the device is, whatever Contact says.
+        if texts.routes.is_empty() && !asked.message.has_several_vias() {
+            return false;
+        }
+        let hop = texts.next_hop().filter(|hop| *hop != peer);
+        hop.is_some_and(|hop| hop.ip() == peer.ip() || turn.host.may_route(hop))
+    }
+
+    /// Judges whether a content can travel, and writes the 2xx into a cell of its own: what can fail fails here.
+    #[inline]
+    fn prepare(
+        &mut self,
         asked: &Asked<'_>,
         offer: &Option<Description<'_>>,
+        plan: &Plan,
         content: &Content<'_>,
-    ) -> Option<Carrier> {
-        let short = content.octets.len() <= self.config.message_bytes_max;
+    ) -> Result<Prepared, Unfit> {
+        let takes_message = self.takes_message(asked);
+        let bytes_max = offer.as_ref().and_then(|offer| offer.message_bytes_max);
+        let bytes_max = bytes_max.unwrap_or(u32::MAX);
+        let has_content = !content.content_type.is_empty();
         let stream = self.usable_stream(offer);
-        let takes = |stream: &MessageStream<'_>| {
-            sdp::accepts(stream.accept_types, content.content_type.as_bytes())
+        let by_message = takes_message
+            && content.octets.len() <= self.config.message_bytes_max
+            && (!has_content || self.fits_message(plan, content));
+        let by_msrp = stream.is_some_and(|stream| {
+            let is_taken = sdp::accepts(stream.accept_types, content.content_type.as_bytes());
+            !has_content || is_taken && content.octets.len() <= bytes_max as usize
+        });
+        let carrier = match (by_message, by_msrp) {
+            (true, true) if content.prefer == Push::Msrp => Carrier::Msrp,
+            (true, _) => Carrier::Message,
+            (false, true) => Carrier::Msrp,
+            (false, false) if !has_content => Carrier::Message,
+            (false, false) => return Err(Unfit::Carrier),
         };
-        if !stream.is_some_and(|stream| takes(&stream)) {
-            return short.then_some(Carrier::Message);
+        let stream = stream.filter(|_| carrier == Carrier::Msrp);
+        let length = self.write_accepted(asked, offer, stream, plan);
+        let octets = &self.scratch[..length];
+        if length == 0 || length + ACCEPTED_HEAD > TEXT_BYTES_MAX {
+            return Err(Unfit::Length);
         }
-        let takes_message = || {
-            let mut allowed = asked.message.values(HeaderName::Allow).peekable();
-            let says = allowed.peek().is_some();
-            let named = |list: &[u8]| {
-                list.split(|&octet| octet == b',')
-                    .any(|method| method.trim_ascii() == b"MESSAGE")
-            };
-            !says || allowed.any(named)
+        let Some(accepted) = self.arena.take(length + ACCEPTED_HEAD) else {
+            return Err(Unfit::Room);
         };
-        match content.prefer {
-            Push::Auto | Push::Message if short && takes_message() => Some(Carrier::Message),
-            _ => Some(Carrier::Msrp),
+        let cell = self.arena.octets_mut(accepted);
+        cell[..2].copy_from_slice(&(length as u16).to_le_bytes());
+        cell[2..ACCEPTED_HEAD].copy_from_slice(&asked.cseq.number.to_le_bytes());
+        cell[ACCEPTED_HEAD..length + ACCEPTED_HEAD].copy_from_slice(octets);
+        Ok(Prepared {
+            carrier,
+            accepted,
+            bytes_max,
+            has_content,
+            takes_message,
+        })
+    }
+
+    /// Whether a device takes MESSAGE: Allow lists it, or there is none.
+    #[inline]
+    fn takes_message(&mut self, asked: &Asked<'_>) -> bool {
+        let allow = asked.message.header(HeaderName::Allow);
+        let Some(allow) = allow else {
+            return true;
+        };
+        // Devices of one make write the same list.
+        if allow == self.allow_known && !self.allow_known.is_empty() {
+            return true;
         }
+        let takes = asked.message.allows(Method::Message) != Some(false);
+        if takes && !asked.message.repeats(HeaderName::Allow) && allow.len() <= ALLOW_KNOWN_MAX {
+            self.allow_known.clear();
+            self.allow_known.extend_from_slice(allow);
+        }
+        takes
+    }
+
+    /// Whether the first MESSAGE of a session to be is one that its path takes.
+    #[inline]
+    fn fits_message(&mut self, plan: &Plan, content: &Content<'_>) -> bool {
+        if matches!(plan.path, Path::Stream { .. }) {
+            return true;
+        }
+        let tag = self.names.to_tag(plan.handle, plan.fingerprint);
+        let texts = Texts::read(self.arena.octets(plan.texts));
+        fits_datagram(&self.fixed, &mut self.scratch, (&texts, &tag), content)
     }
 
     /// The offered MSRP stream, where we can serve it: the device has to open the connection (RFC 6135 4.2.2).
@@ -276,25 +464,24 @@ impl Sessions {
         written.map_or(0, |()| writer.len())
     }
 
-    /// Writes the 2xx, keeps it and sends it.
+    /// Writes the 2xx into `scratch` and returns its length.
     #[inline]
-    fn accept_invite<H, O: Outbox>(
+    fn write_accepted(
         &mut self,
-        turn: &mut Turn<'_, H, O>,
         asked: &Asked<'_>,
         offer: &Option<Description<'_>>,
-        handle: Handle,
-    ) {
-        let slot = self.table.at(handle.slot);
-        let tag = self.names.to_tag(handle, slot.fingerprint);
+        stream: Option<MessageStream<'_>>,
+        plan: &Plan,
+    ) -> usize {
+        let tag = self.names.to_tag(plan.handle, plan.fingerprint);
         let mut path = [0; PATH_BYTES_MAX];
-        let path_length = self.write_path(&mut path, &tag);
-        let stream = self
-            .usable_stream(offer)
-            .filter(|_| slot.has(mark::HAS_MSRP));
+        let path_length = stream.map_or(0, |_| {
+            let name = self.names.msrp_session(plan.handle, plan.fingerprint);
+            self.write_path(&mut path, &name)
+        });
         let local = Local {
             connection: &self.fixed.connection,
-            session_id: slot.fingerprint >> 1,
+            session_id: plan.fingerprint >> 1,
             version: 1,
             message: stream.map(|offered| MessageStream {
                 path: &path[..path_length],
@@ -313,40 +500,66 @@ impl Sessions {
             None => sdp::offer(&mut body, &local),
         };
         let body_length = written.unwrap_or(0);
+        let on_stream = matches!(plan.path, Path::Stream { .. });
         let response = Response {
             status: Status::OK,
             tag: &tag,
-            lines: &self.fixed.accepted[usize::from(slot.is_on_stream())],
+            lines: &self.fixed.accepted[usize::from(on_stream)],
             routes: true,
             body: &body[..body_length],
         };
-        let arena = &mut self.arena;
-        let mut kept = TextRef::NONE;
-        let mut keep = |octets: &[u8]| {
-            if let Some(cell) = arena.take(octets.len() + 2) {
-                let room = arena.octets_mut(cell);
-                room[..2].copy_from_slice(&(octets.len() as u16).to_le_bytes());
-                room[2..octets.len() + 2].copy_from_slice(octets);
-                kept = cell;
-            }
-        };
-        let mut written = false;
-        let path = return_path(turn.path, &asked.way);
+        response.write(&mut self.scratch, asked)
+    }
+
+    /// Sends a 2xx, for the first time or again.
+    #[inline]
+    pub(super) fn send_accepted<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        path: Path,
+        accepted: TextRef,
+    ) {
+        let cell = self.arena.octets(accepted);
+        let length = usize::from(u16::from_le_bytes([cell[0], cell[1]]));
+        let octets = &cell[ACCEPTED_HEAD..length + ACCEPTED_HEAD];
         let rest = (&mut *self.scratch, &mut self.counts);
         send(rest, turn.out, path, |room| {
-            let length = response.write(room, asked);
-            keep(&room[..length]);
-            written = true;
-            length
+            let Some(room) = room.get_mut(..octets.len()) else {
+                return 0;
+            };
+            room.copy_from_slice(octets);
+            octets.len()
         });
-        if !written {
-            let length = response.write(&mut self.scratch, asked);
-            keep(&self.scratch[..length]);
-        }
-        self.keep(handle, kept.word());
-        self.table.at_mut(handle.slot).transmitted();
-        self.arm(turn.now, handle, turn.now + T1_NS);
     }
+
+    /// The CSeq number of the INVITE whose 2xx is kept.
+    #[inline]
+    pub(super) fn accepted_number(&self, accepted: TextRef) -> u32 {
+        let cell = self.arena.octets(accepted);
+        u32::from_le_bytes([cell[2], cell[3], cell[4], cell[5]])
+    }
+}
+
+/// What the device's MSRP path and its accepted types come to as one text; types that do not fit are left out.
+fn msrp_text<'a>(room: &'a mut [u8; MSRP_TEXT_MAX], stream: &MessageStream<'_>) -> &'a [u8] {
+    let mut writer = Writer::new(room);
+    let fits = writer.put(stream.path).is_ok();
+    let mut lead = TYPES_BEHIND;
+    for kind in stream.accept_types.split(|octet| *octet == b' ') {
+        if writer.len() + 1 + kind.len() > MSRP_TEXT_MAX {
+            break;
+        }
+        let _ = writer.put(&[lead]).and_then(|()| writer.put(kind));
+        lead = b' ';
+    }
+    // A path that is too long makes a text that is too long to be kept.
+    let length = if fits { writer.len() } else { MSRP_TEXT_MAX };
+    &room[..length]
+}
+
+#[inline]
+fn has_comma(value: &[u8]) -> bool {
+    !value.is_empty() && memchr(b',', value).is_some()
 }
 
 /// Whether there are graphic octets only; all are looked at, many at a time.

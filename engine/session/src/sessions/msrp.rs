@@ -8,6 +8,7 @@ use super::{Sessions, Turn};
 use crate::dialog::Texts;
 use crate::hexadecimal::{hexadecimal, value};
 use crate::host::{Cause, Host, Outbox, StreamId};
+use crate::names::{MSRP_SESSION_BYTES, msrp_handle};
 use crate::slot::{State, mark};
 use crate::wheel::Handle;
 use sirocco_wire::msrp::frame::is_free_of_end_line;
@@ -158,7 +159,7 @@ impl Sessions {
         let start = (leg.sent as usize).min(total);
         let end = total.min(start + CHUNK_OCTETS_UNINTERRUPTED_MAX);
         let octets = &content.octets[start..end];
-        let name = self.names.to_tag(handle, slot.fingerprint);
+        let name = self.names.msrp_session(handle, slot.fingerprint);
         let mut path = [0; PATH_BYTES_MAX];
         let path_length = self.write_path(&mut path, &name);
         let transaction = transaction(leg.chunk, octets);
@@ -171,7 +172,7 @@ impl Sessions {
         let texts = Texts::read(self.arena.octets(slot.texts));
         let chunk = Chunk {
             transaction: &transaction,
-            to_path: texts.path,
+            to_path: texts.msrp().0,
             from_path: &path[..path_length],
             message_id: &message_id,
             byte_range: ByteRange {
@@ -246,18 +247,18 @@ impl Sessions {
     /// The session that the last URI of To-Path names, if its name holds and From-Path is its device's.
     fn session_of(&mut self, message: &Message<'_>) -> Option<(Handle, u32)> {
         let name = MsrpUri::parse(message.to_uri())?.session?;
-        let name: &[u8; 32] = name.try_into().ok()?;
-        let word = value(name.first_chunk()?)?;
-        let handle = Handle {
-            slot: (word >> 32) as u32,
-            generation: word as u32,
-        };
+        let handle = msrp_handle(name)?;
         let number = self.leg_of(handle)?;
         let slot = self.table.at(handle.slot);
-        let known = self.names.to_tag(handle, slot.fingerprint);
+        let known = self.names.msrp_session(handle, slot.fingerprint);
         let texts = Texts::read(self.arena.octets(slot.texts));
-        let ours = value(known.last_chunk()?)? ^ value(name.last_chunk()?)? == 0;
-        (ours && uri::is_same(message.from_path, texts.path)).then_some((handle, number))
+        // Compared without an early end: how many digits are right is nobody's to learn.
+        let differ = known
+            .iter()
+            .zip(name)
+            .fold(0, |all, (one, other)| all | (one ^ other));
+        let ours = name.len() == MSRP_SESSION_BYTES && differ == 0;
+        (ours && uri::is_same(message.from_path, texts.msrp().0)).then_some((handle, number))
     }
 
     /// A SEND of the device: binds its session to the connection. Returns the status code.

@@ -3,16 +3,24 @@
 //! One request is on its way at a time. It is written from slot, texts and content whenever it is sent, so a
 //! retransmission needs no copy. Timer K is the generation in the branch: late responses find nothing.
 
-use super::{Sessions, T1_NS, T2_NS, TRANSACTION_NS, Turn, send};
-use crate::asked::{address_uri, uri_address, uri_param};
+use super::{Fixed, Sessions, T1_NS, T2_NS, TRANSACTION_NS, Turn, send};
+use crate::asked::{address_uri, uri_param};
 use crate::config::End;
 use crate::dialog::Texts;
 use crate::host::{Cause, Content, Grant, Host, Outbox, Path, SessionEvent, SessionHandle};
+use crate::names::BRANCH_BYTES;
 use crate::render::Request;
 use crate::slot::{State, mark};
 use crate::wheel::{Handle, TICK_NS};
-use sirocco_wire::sip::token::find_unquoted;
+use sirocco_wire::sdp;
+use sirocco_wire::sip::list::list_values;
 use sirocco_wire::sip::{Message, Method};
+use std::net::SocketAddr;
+
+/// RFC 3428 8: octets of the longest MESSAGE over UDP.
+const MESSAGE_DATAGRAM_MAX: usize = 1_300;
+/// Octets of a MESSAGE beside its texts and its body, at most: names, branch, tag, lines that never change, padding.
+const REQUEST_BYTES_FIXED: usize = 320;
 
 impl Sessions {
     /// Takes a response; `false`: its branch is none of ours.
@@ -42,15 +50,16 @@ impl Sessions {
             self.counts.strays.odd_responses += 1;
             return true;
         };
-        if (200..300).contains(&status) && matches!(path, Path::Datagram { .. }) {
+        let matches = cseq.number == number;
+        let is_ours = self.answered(turn, handle, (number, cseq.method, status), matches);
+        // Late responses teach nothing: a device could send as many as it likes.
+        if is_ours && (200..300).contains(&status) && matches!(path, Path::Datagram { .. }) {
             self.familiars.learn(message);
         }
-        let matches = cseq.number == number;
-        self.answered(turn, handle, (number, cseq.method, status), matches);
         true
     }
 
-    /// A response to request `number`; `matches`: branch and CSeq agree on it.
+    /// A response to request `number`; `matches`: branch and CSeq agree on it. `false`: nobody waits for it.
     #[inline]
     pub(super) fn answered<H: Host, O: Outbox>(
         &mut self,
@@ -58,10 +67,10 @@ impl Sessions {
         handle: Handle,
         (number, method, status): (u32, Method<'_>, u16),
         matches: bool,
-    ) {
+    ) -> bool {
         let Some(slot) = self.table.find(handle) else {
             self.counts.strays.late += 1;
-            return;
+            return false;
         };
         let asked = match slot.state() {
             State::Pushing | State::HungUp => Some(Method::Message),
@@ -71,11 +80,11 @@ impl Sessions {
         // RFC 3261 17.1.3: branch and method of CSeq name the transaction.
         if !matches || number != u32::from(slot.local_cseq) || asked != Some(method) {
             self.counts.strays.late += 1;
-            return;
+            return false;
         }
         if status < 200 {
             slot.marks |= mark::PROCEEDING;
-            return;
+            return true;
         }
         match slot.state() {
             State::Ending => {
@@ -90,6 +99,7 @@ impl Sessions {
             }
             _ => self.pushed(turn, handle, status),
         }
+        true
     }
 
     /// The final response to the content.
@@ -194,8 +204,8 @@ impl Sessions {
     ) {
         let slot = self.table.at_mut(handle.slot);
         slot.enter(state, turn.now);
-        // A session sends far fewer requests than that: it is held an hour, and each waits for its response.
-        slot.local_cseq = slot.local_cseq.wrapping_add(1).max(1);
+        // The last number is left for BYE: `push` refuses before it.
+        slot.local_cseq = slot.local_cseq.saturating_add(1);
         self.transmit(turn, handle);
     }
 
@@ -227,35 +237,21 @@ impl Sessions {
         let slot = self.table.at(handle.slot);
         let texts = Texts::read(self.arena.octets(slot.texts));
         let own = slot.path(|| texts.peer.unwrap_or(turn.path.peer()));
-        let Route {
-            path,
-            target,
-            routes,
-            last_route,
-        } = Route::of(&texts, own);
+        let route = Route::of(&texts, own, slot.follows());
+        let path = route.path;
         let on_stream = matches!(path, Path::Stream { .. });
         let cseq = u32::from(slot.local_cseq);
         let branch = self.names.branch(handle, cseq);
         let tag = self.names.to_tag(handle, slot.fingerprint);
-        let request = Request {
-            method: if is_content { b"MESSAGE" } else { b"BYE" },
-            target,
-            via: &self.fixed.via[usize::from(on_stream)],
-            branch: &branch,
-            routes,
-            last_route,
-            local: if texts.local.is_empty() {
-                &self.fixed.local
-            } else {
-                texts.local
-            },
-            tag: &tag,
-            remote: texts.remote,
-            call_id: texts.call_id,
-            cseq,
-            content_type: content.content_type.as_bytes(),
-            body: content.octets,
-        };
+        let names = (&tag, &branch, cseq);
+        let method: &[u8] = if is_content { b"MESSAGE" } else { b"BYE" };
+        let request = compose(
+            (&self.fixed, on_stream),
+            &texts,
+            &route,
+            names,
+            (method, &content),
+        );
         let rest = (&mut *self.scratch, &mut self.counts);
         let sent = send(rest, turn.out, path, |room| request.write(room));
         let slot = self.table.at_mut(handle.slot);
@@ -272,8 +268,30 @@ impl Sessions {
         self.arm(turn.now, handle, turn.now + wait);
     }
 
-    /// Pushes another content into an open session, whose owner is named anew; `false`: the session is over, busy or about to end, or the
-    /// content is not one that it can carry.
+    /// Whether a session that is open and idle can carry a content.
+    fn fits(&mut self, session: SessionHandle, content: &Content<'_>) -> bool {
+        let Some(slot) = self.table.find(session) else {
+            return false;
+        };
+        let is_idle = slot.state() == State::Open && !slot.has(mark::DRAIN);
+        if !is_idle || slot.local_cseq >= u16::MAX - 1 {
+            return false;
+        }
+        let texts = Texts::read(self.arena.octets(slot.texts));
+        if slot.has(mark::HAS_MSRP) {
+            let fits = content.octets.len() <= self.legs.at(slot.kept).bytes_max as usize;
+            return fits && sdp::accepts(texts.msrp().1, content.content_type.as_bytes());
+        }
+        if slot.has(mark::NO_MESSAGE) || content.octets.len() > self.config.message_bytes_max {
+            return false;
+        }
+        let tag = self.names.to_tag(session, slot.fingerprint);
+        slot.is_on_stream()
+            || fits_datagram(&self.fixed, &mut self.scratch, (&texts, &tag), content)
+    }
+
+    /// Pushes another content into an open session, whose owner is named anew; `false`: the session is over, busy or
+    /// about to end, or the content is not one that it can carry.
     pub fn push(
         &mut self,
         now: u64,
@@ -282,21 +300,16 @@ impl Sessions {
         host: &mut impl Host,
         out: &mut impl Outbox,
     ) -> bool {
-        let length = host
-            .content(grant.owner, grant.content)
-            .map(|content| content.octets.len());
-        let bytes_max = self.config.message_bytes_max;
-        let Some(slot) = self.table.find(session) else {
+        let content = host.content(grant.owner, grant.content);
+        let content = content.filter(|content| !content.content_type.is_empty());
+        let fits = content.is_some_and(|content| self.fits(session, &content));
+        let Some(slot) = self.table.find(session).filter(|_| fits) else {
             return false;
         };
-        let fits = length.is_some_and(|length| slot.has(mark::HAS_MSRP) || length <= bytes_max);
-        if slot.state() != State::Open || slot.has(mark::DRAIN) || !fits {
-            return false;
-        }
         (slot.owner, slot.content) = (grant.owner, grant.content);
         slot.marks &= !mark::SETTLED;
         self.counts.pushing += 1;
-        let path = slot.path(|| std::net::SocketAddr::from(([0; 4], 0)));
+        let path = slot.path(|| SocketAddr::from(([0; 4], 0)));
         let turn = &mut Turn {
             now,
             path,
@@ -306,6 +319,60 @@ impl Sessions {
         self.begin_content(turn, session);
         true
     }
+}
+
+/// A request inside the dialog of `texts`.
+#[inline]
+fn compose<'a>(
+    (fixed, on_stream): (&'a Fixed, bool),
+    texts: &Texts<'a>,
+    route: &Route<'a>,
+    (tag, branch, cseq): (&'a [u8; 32], &'a [u8; BRANCH_BYTES], u32),
+    (method, content): (&'a [u8], &Content<'a>),
+) -> Request<'a> {
+    Request {
+        method,
+        target: route.target,
+        via: &fixed.via[usize::from(on_stream)],
+        branch,
+        routes: route.routes,
+        last_route: route.last_route,
+        local: if texts.local.is_empty() {
+            &fixed.local
+        } else {
+            texts.local
+        },
+        tag,
+        remote: texts.remote,
+        call_id: texts.call_id,
+        cseq,
+        content_type: content.content_type.as_bytes(),
+        body: content.octets,
+    }
+}
+
+/// Whether a MESSAGE with that content goes by UDP: RFC 3428 8 wants at most 1300 octets where it is not known that
+/// the whole way is congestion-controlled.
+#[inline]
+pub(super) fn fits_datagram(
+    fixed: &Fixed,
+    scratch: &mut [u8],
+    (texts, tag): (&Texts<'_>, &[u8; 32]),
+    content: &Content<'_>,
+) -> bool {
+    let target = texts.target[0].len() + texts.target[1].len();
+    let parts = [texts.local, texts.remote, texts.call_id, content.octets];
+    let sum: usize = parts.iter().map(|part| part.len()).sum();
+    let sum = sum + content.content_type.len() + target + fixed.via[0].len() + fixed.local.len();
+    if texts.routes.is_empty() && sum + REQUEST_BYTES_FIXED <= MESSAGE_DATAGRAM_MAX {
+        return true;
+    }
+    let nowhere = SocketAddr::from(([0; 4], 0));
+    let route = Route::of(texts, Path::Datagram { peer: nowhere }, false);
+    // The longest number: a later content is not to depend on how many there were.
+    let names = (tag, &[b'x'; BRANCH_BYTES], u32::from(u16::MAX));
+    let request = compose((fixed, false), texts, &route, names, (b"MESSAGE", content));
+    (1..=MESSAGE_DATAGRAM_MAX).contains(&request.write(scratch))
 }
 
 /// RFC 3261 17.1.2.2: Timer E doubles from T1 to T2, and is T2 once a provisional response came.
@@ -326,34 +393,36 @@ struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// The next hop is where the INVITE came from, unless the top route names another address.
+    /// The next hop is where the INVITE came from, unless it is known to be what the top route or Contact says.
     #[inline]
-    fn of(texts: &Texts<'a>, own: Path) -> Route<'a> {
+    fn of(texts: &Texts<'a>, own: Path, follows: bool) -> Route<'a> {
         let direct = Route {
             path: own,
             target: texts.target,
             routes: texts.routes,
             last_route: [b"", b""],
         };
-        if texts.routes.is_empty() {
+        if texts.routes.is_empty() && !follows {
             direct
         } else {
-            direct.through()
+            direct.through(texts, follows)
         }
     }
 
     #[cold]
-    fn through(self) -> Route<'a> {
-        let (top, others) = self.routes.split_at(find_unquoted(self.routes, b',', b','));
-        let uri = address_uri(top);
-        let path = match (uri_address(uri), self.path) {
-            (Some(hop), Path::Datagram { peer }) if hop != peer => Path::Datagram { peer: hop },
-            _ => self.path,
+    fn through(self, texts: &Texts<'a>, follows: bool) -> Route<'a> {
+        let hop = texts.next_hop().filter(|_| follows);
+        let path = hop.map_or(self.path, |peer| Path::Datagram { peer });
+        let Some(top) = list_values(self.routes).next() else {
+            return Route { path, ..self };
         };
+        let uri = address_uri(top);
         if uri_param(uri, b"lr").is_some() {
             return Route { path, ..self };
         }
-        // RFC 3261 12.2.1.1: a strict router wants itself as Request-URI and the target as the last route.
+        // RFC 3261 12.2.1.1: a strict router wants itself as Request-URI and the target as the last route. The list
+        // was joined when it was kept, so it begins with its first value.
+        let others = self.routes.get(top.len()..).unwrap_or_default();
         Route {
             path,
             target: [b"", uri],

@@ -198,10 +198,12 @@ impl Sessions {
 
     /// RFC 3261 11.2: what this server takes. Inside a dialog that is not ours: 481.
     pub(super) fn options<H, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
-        if asked.to_tag.is_some() && self.dialog_of(asked).is_none() {
-            self.refuse(turn, asked, Status::of(481), |refused| {
-                &mut refused.no_dialog
-            });
+        let is_open = |sessions: &mut Self| {
+            let handle = sessions.dialog_of(asked);
+            handle.is_some_and(|handle| sessions.is_alive(handle))
+        };
+        if asked.to_tag.is_some() && !is_open(self) {
+            self.refuse_dialog(turn, asked);
             return;
         }
         self.counts.options += 1;
@@ -210,7 +212,8 @@ impl Sessions {
         self.fixed.options = lines;
     }
 
-    /// RFC 3261 9.2: every INVITE is answered at once, so a CANCEL changes nothing; 481 where there is no INVITE.
+    /// RFC 3261 9.2: every INVITE is answered at once, so a CANCEL changes nothing; 481 where there is no INVITE. One of
+    /// an INVITE whose refusal is remembered is ignored (RFC 3261 8.2.7); of other refusals nothing is known.
     #[cold]
     pub(super) fn cancel<H, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, asked: &Asked<'_>) {
         let fingerprint = self.names.fingerprint(asked.call_id, asked.from_tag);
@@ -221,9 +224,11 @@ impl Sessions {
             slot.fingerprint == fingerprint && slot.invite == invite
         };
         let Some(slot) = self.lookup.find(fingerprint, is_it) else {
-            self.refuse(turn, asked, Status::of(481), |refused| {
-                &mut refused.no_dialog
-            });
+            if self.lookup.refused(turn.now, fingerprint, invite).is_some() {
+                self.counts.cancels += 1;
+            } else {
+                self.refuse_dialog(turn, asked);
+            }
             return;
         };
         self.counts.cancels += 1;
@@ -239,6 +244,18 @@ impl Sessions {
         self.respond(turn, asked, &response);
     }
 
+    /// RFC 3261 8.2.3: a MESSAGE of a type that nobody here reads.
+    #[cold]
+    pub(super) fn refuse_type<H, O: Outbox>(
+        &mut self,
+        turn: &mut Turn<'_, H, O>,
+        asked: &Asked<'_>,
+    ) {
+        self.counts.refused.media_type += 1;
+        let lines = b"Accept: text/parameters\r\n";
+        self.answer(turn, asked, Status::of(415), lines);
+    }
+
     /// A MESSAGE outside dialogs: information that a SIR asked for.
     pub(super) fn returned<H: Host, O: Outbox>(
         &mut self,
@@ -246,9 +263,7 @@ impl Sessions {
         asked: &Asked<'_>,
     ) {
         if !asked.media_type().eq_ignore_ascii_case(b"text/parameters") {
-            self.counts.refused.media_type += 1;
-            let lines = b"Accept: text/parameters\r\n";
-            self.answer(turn, asked, Status::of(415), lines);
+            self.refuse_type(turn, asked);
             return;
         }
         let invitation = invitation(turn.path, asked);
@@ -277,8 +292,11 @@ impl Sessions {
     ) {
         const CONTACT_MAX: usize = 512;
         let contact = asked.message.header(HeaderName::Contact).unwrap_or(b"");
-        let several = asked.message.repeats(HeaderName::Contact);
-        if contact.is_empty() || contact.len() > CONTACT_MAX || several {
+        // RFC 3261 10.2.2: `*` removes all bindings and goes with Expires 0 only. A token is for one device.
+        let several = asked.message.list(HeaderName::Contact).take(2).count() > 1;
+        let is_all = contact == b"*";
+        let lasts = asked.message.expires_seconds() != Some(0);
+        if contact.is_empty() || contact.len() > CONTACT_MAX || several || is_all && lasts {
             self.refuse(turn, asked, Status::of(400), |refused| {
                 &mut refused.malformed
             });
@@ -295,7 +313,7 @@ impl Sessions {
             Ok(()) => {
                 self.counts.registers += 1;
                 let mut lines = Vec::new();
-                if expires_s > 0 && contact != b"*" {
+                if expires_s > 0 {
                     lines.extend_from_slice(b"Contact: <");
                     lines.extend_from_slice(uri);
                     lines.extend_from_slice(format!(">;expires={expires_s}\r\n").as_bytes());
@@ -325,7 +343,7 @@ impl Sessions {
 
     /// What names the transaction of an INVITE and of its CANCEL (RFC 3261 17.2.3).
     #[inline]
-    pub(super) fn invite_name(&self, asked: &Asked<'_>) -> u32 {
+    pub(super) fn invite_name(&self, asked: &Asked<'_>) -> u16 {
         let branch = asked.via.branch.unwrap_or(b"");
         self.names.transaction(branch, asked.via.sent_by)
     }

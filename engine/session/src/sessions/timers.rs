@@ -1,7 +1,7 @@
 //! Time: what is repeated, what is given up, and the end of all sessions when the worker drains.
 
 use super::push::interval;
-use super::{Sessions, TRANSACTION_NS, Turn, send};
+use super::{Sessions, TRANSACTION_NS, Turn};
 use crate::arena::TextRef;
 use crate::config::End;
 use crate::dialog::Texts;
@@ -139,26 +139,12 @@ impl Sessions {
         let texts = Texts::read(self.arena.octets(slot.texts));
         let path = slot.path(|| texts.peer.unwrap_or(turn.path.peer()));
         let kept = TextRef::of_word(self.kept(handle));
-        if kept != TextRef::NONE {
-            let cell = self.arena.octets(kept);
-            let length = usize::from(u16::from_le_bytes([cell[0], cell[1]]));
-            let octets = &cell[2..length + 2];
-            let rest = (&mut *self.scratch, &mut self.counts);
-            send(rest, turn.out, path, |room| copied(octets, room));
-            self.counts.retransmissions += 1;
-        }
+        self.send_accepted(turn, path, kept);
+        self.counts.retransmissions += 1;
         let slot = self.table.at_mut(handle.slot);
         slot.transmitted();
         let left = TRANSACTION_NS.saturating_sub(slot.elapsed_ns(turn.now));
         let wait = interval(slot.transmissions(), false).min(left);
         self.arm(turn.now, handle, turn.now + wait);
     }
-}
-
-fn copied(octets: &[u8], room: &mut [u8]) -> usize {
-    let Some(room) = room.get_mut(..octets.len()) else {
-        return 0;
-    };
-    room.copy_from_slice(octets);
-    octets.len()
 }

@@ -45,10 +45,7 @@ fn a_device_builds_a_session_gets_its_content_and_bye() {
 
     let events = device.people.take_events();
     assert!(matches!(events[0], SessionEvent::Established { .. }));
-    assert_eq!(
-        events[1..],
-        [SessionEvent::Delivered, SessionEvent::Ended(Cause::Engine)]
-    );
+    assert_eq!(events[1..], [SessionEvent::Delivered, ended(Cause::Engine)]);
     let counts = device.sessions.counts();
     let all = (
         counts.opened,
@@ -84,10 +81,7 @@ fn the_2xx_is_repeated_until_the_ack_and_given_up_with_bye() {
     let events = device.people.take_events();
     assert_eq!(
         events,
-        [
-            SessionEvent::Failed(Cause::NoAck),
-            SessionEvent::Ended(Cause::NoAck)
-        ]
+        [SessionEvent::Failed(Cause::NoAck), ended(Cause::NoAck)]
     );
     assert_eq!(device.sessions.counts().residue(), 0);
 }
@@ -143,7 +137,7 @@ fn a_lost_message_is_sent_again_and_given_up_after_timer_f() {
         events[1..],
         [
             SessionEvent::Failed(Cause::NoAnswer),
-            SessionEvent::Ended(Cause::NoAnswer)
+            ended(Cause::NoAnswer)
         ]
     );
     device.answer(&first, 200);
@@ -184,10 +178,7 @@ fn a_device_that_has_no_dialog_ends_it_and_one_that_refuses_gets_bye() {
         }
         assert!(device.net.datagrams.is_empty());
         let events = device.people.take_events();
-        assert_eq!(
-            events[1..],
-            [SessionEvent::Failed(cause), SessionEvent::Ended(cause)]
-        );
+        assert_eq!(events[1..], [SessionEvent::Failed(cause), ended(cause)]);
     }
 }
 
@@ -211,7 +202,7 @@ fn a_bye_that_overtakes_the_answer_to_the_content_does_not_lose_it() {
             SessionEvent::Failed(Cause::Peer)
         };
         let events = device.people.take_events();
-        assert_eq!(events[1..], [arrival, SessionEvent::Ended(Cause::Peer)]);
+        assert_eq!(events[1..], [arrival, ended(Cause::Peer)]);
         assert!(device.sessions.is_empty() && device.net.datagrams.is_empty());
     }
 }
@@ -272,9 +263,16 @@ fn a_held_session_takes_a_second_content_and_the_device_ends_it() {
         )
     };
     assert!(!again(&mut device), "busy");
+    let short = device.people.content.clone();
     device.answer(&pushed, 200);
     device.wait(200 * SECOND);
+    for unfit in ["", "text/plain"] {
+        device.people.content = Some((unfit.to_owned(), vec![b'x'; 1_200], Push::Auto));
+        assert!(!again(&mut device), "nothing, or too long");
+    }
+    device.people.content = short;
     assert!(device.net.datagrams.is_empty() && again(&mut device));
+    assert_eq!(device.sessions.counts().pushing, 1);
     let second = device.net.one();
     assert!(second.contains("CSeq: 2 MESSAGE\r\n"));
     device.answer(&second, 200);
@@ -287,10 +285,7 @@ fn a_held_session_takes_a_second_content_and_the_device_ends_it() {
         .map(|(_, content, _)| *content)
         .collect();
     assert_eq!(contents, [7, 8, 8]);
-    assert_eq!(
-        device.people.take_events().pop(),
-        Some(SessionEvent::Ended(Cause::Peer))
-    );
+    assert_eq!(device.people.take_events().pop(), Some(ended(Cause::Peer)));
 }
 
 #[test]
@@ -317,7 +312,7 @@ fn a_session_without_content_is_built_and_rests() {
         let events = device.people.take_events();
         assert!(matches!(
             events[..],
-            [SessionEvent::Established { .. }, SessionEvent::Ended(_)]
+            [SessionEvent::Established { .. }, SessionEvent::Ended { .. }]
         ));
         let counts = device.sessions.counts();
         assert_eq!((counts.failed.total(), counts.delivered), (0, 0));
@@ -364,10 +359,7 @@ fn a_session_lingers_or_is_held_only_so_long() {
         assert!(device.net.texts()[0].starts_with("BYE "), "{cause:?}");
         let bye = device.net.texts()[0].clone();
         device.answer(&bye, 200);
-        assert_eq!(
-            device.people.take_events().pop(),
-            Some(SessionEvent::Ended(cause))
-        );
+        assert_eq!(device.people.take_events().pop(), Some(ended(cause)));
     }
 }
 
@@ -454,10 +446,7 @@ fn the_end_of_all_waits_for_what_is_on_its_way() {
     assert!(second.starts_with("BYE "), "no content any more");
     device.answer(&second, 200);
     assert!(device.sessions.is_empty());
-    let ended = [
-        SessionEvent::Failed(Cause::Drained),
-        SessionEvent::Ended(Cause::Drained),
-    ];
+    let ended = [SessionEvent::Failed(Cause::Drained), ended(Cause::Drained)];
     assert!(device.people.take_events().ends_with(&ended));
     device.call_id = "c3".to_owned();
     device.say(&device.invite(""));
@@ -470,6 +459,10 @@ fn routes_are_followed_when_they_are_addresses() {
     let loose = "Record-Route: <sip:127.0.0.9:5090;lr>, <sip:b;lr>\r\nRecord-Route: <sip:c;lr>\r\n";
     let strict = "Record-Route: <sip:127.0.0.9:5090>, <sip:b;lr>\r\n";
     let named = "Record-Route: <sip:proxy.example;lr>\r\n";
+    let stranger = "Record-Route: <sip:127.0.0.8:5090;lr>\r\n";
+    let by_tcp = "Record-Route: <sip:127.0.0.9:5090;transport=tcp;lr>\r\n";
+    let same = "Record-Route: <sip:127.0.0.1:5090;lr>\r\n";
+    let quoted = "Record-Route: \"a, b\" <sip:127.0.0.9:5090>,<sip:b;lr>\r\n";
     let hop: SocketAddr = "127.0.0.9:5090".parse().unwrap();
     let expected = [
         (
@@ -490,9 +483,34 @@ fn routes_are_followed_when_they_are_addresses() {
             "MESSAGE sip:+1@",
             "Route: <sip:proxy.example;lr>\r\n",
         ),
+        (
+            stranger,
+            PEER,
+            "MESSAGE sip:+1@",
+            "Route: <sip:127.0.0.8:5090;lr>\r\n",
+        ),
+        (
+            by_tcp,
+            PEER,
+            "MESSAGE sip:+1@",
+            "Route: <sip:127.0.0.9:5090;transport=tcp;lr>\r\n",
+        ),
+        (
+            same,
+            "127.0.0.1:5090".parse().unwrap(),
+            "MESSAGE sip:+1@",
+            "Route: <sip:127.0.0.1:5090;lr>\r\n",
+        ),
+        (
+            quoted,
+            hop,
+            "MESSAGE sip:127.0.0.9:5090 ",
+            "Route: <sip:b;lr>, <sip:+1@127.0.0.1:6001;gr=urn:uuid:7>\r\n",
+        ),
     ];
     for (lines, target, start, route) in expected {
         let mut device = Device::new(config());
+        device.people.hops = vec![hop];
         device.say(&device.invite(lines));
         let accepted = device.net.one();
         assert!(accepted.contains(lines), "{accepted}");
@@ -505,6 +523,46 @@ fn routes_are_followed_when_they_are_addresses() {
             "{pushed}"
         );
     }
+}
+
+#[test]
+fn behind_a_proxy_that_stays_away_requests_go_to_the_contact() {
+    let contact: SocketAddr = "127.0.0.7:6001".parse().unwrap();
+    let other = "Via: SIP/2.0/UDP 127.0.0.7:6001;branch=z9hG4bKd\r\n";
+    for (vias, hops, target) in [
+        (other, vec![contact], contact),
+        (other, vec![], PEER),
+        ("", vec![contact], PEER),
+    ] {
+        let mut device = Device::new(config());
+        device.people.hops = hops;
+        let invite = device.invite(vias);
+        device.say(&invite.replace("+1@127.0.0.1:6001", "+1@127.0.0.7:6001"));
+        assert_eq!(device.net.datagrams[0].0, PEER, "the 2xx");
+        let accepted = device.net.one();
+        device.learn_tag(&accepted);
+        device.say(&device.inside("ACK", 1, "", ""));
+        assert_eq!(device.net.datagrams[0].0, target);
+    }
+}
+
+#[test]
+fn another_invite_of_the_same_call_is_judged_anew() {
+    let mut device = Device::new(config());
+    device.build();
+    let other = device.invite("").replace("z9hG4bKi", "z9hG4bKj");
+    device.say(&other);
+    assert!(device.net.one().starts_with("SIP/2.0 482 "));
+    device.people.verdict = Err(Refusal::TokenUsed);
+    device.say(&other.replace("CSeq: 1 ", "CSeq: 2 "));
+    assert!(device.net.one().starts_with("SIP/2.0 403 "));
+}
+
+#[test]
+fn the_scheme_of_a_contact_has_no_case() {
+    let mut device = Device::new(config());
+    device.say(&device.invite("").replace("<sip:+1@127", "<SIP:+1@127"));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
 }
 
 #[test]

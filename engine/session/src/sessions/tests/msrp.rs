@@ -120,10 +120,7 @@ fn a_long_content_goes_in_chunks_over_the_connection_of_the_device() {
     let bye = device.net.one();
     device.answer(&bye, 200);
     let events = device.people.take_events();
-    assert_eq!(
-        events[1..],
-        [SessionEvent::Delivered, SessionEvent::Ended(Cause::Engine)]
-    );
+    assert_eq!(events[1..], [SessionEvent::Delivered, ended(Cause::Engine)]);
     let counts = device.sessions.counts();
     assert_eq!(
         (counts.chunks, counts.residue(), device.sessions.len()),
@@ -231,10 +228,7 @@ fn refused_chunks_and_bad_reports_fail_the_content() {
         device.answer(&bye, 200);
         let cause = Cause::Refused(code);
         let events = device.people.take_events();
-        assert_eq!(
-            events[1..],
-            [SessionEvent::Failed(cause), SessionEvent::Ended(cause)]
-        );
+        assert_eq!(events[1..], [SessionEvent::Failed(cause), ended(cause)]);
     }
 }
 
@@ -301,10 +295,7 @@ fn a_lost_connection_fails_what_it_carried() {
     device.answer(&bye, 200);
     let cause = Cause::Connection;
     let events = device.people.take_events();
-    assert_eq!(
-        events[1..],
-        [SessionEvent::Failed(cause), SessionEvent::Ended(cause)]
-    );
+    assert_eq!(events[1..], [SessionEvent::Failed(cause), ended(cause)]);
     device.write(stream, b"MSRP");
     assert_eq!(device.net.closed, [stream]);
 }

@@ -232,20 +232,138 @@ fn the_order_of_requests_in_a_dialog_counts() {
     device.build();
     device.say(&device.inside("ACK", 1, "", ""));
     device.net.datagrams.clear();
-    let kind = "Content-Type: text/plain\r\n";
-    device.say(&device.inside("MESSAGE", 3, kind, "hello"));
-    assert!(device.net.one().starts_with("SIP/2.0 200 "));
-    device.say(&device.inside("MESSAGE", 3, kind, "hello"));
-    assert!(device.net.one().starts_with("SIP/2.0 200 "));
-    device.say(&device.inside("BYE", 2, "", ""));
-    assert!(device.net.one().starts_with("SIP/2.0 500 "));
-    device.say(&device.inside("INVITE", 4, "", ""));
-    assert!(device.net.one().starts_with("SIP/2.0 488 "));
-    assert_eq!(
-        device.people.received,
-        [("text/plain".to_owned(), b"hello".to_vec())]
-    );
+    let kind = "Content-Type: text/parameters\r\n";
+    let told = |device: &mut Device, method, number, body, code: u16| {
+        device.say(&device.inside(method, number, kind, body));
+        let response = device.net.one();
+        let line = format!("SIP/2.0 {code} ");
+        assert!(response.starts_with(&line), "{number}: {response}");
+    };
+    told(&mut device, "MESSAGE", 3, "hello", 200);
+    told(&mut device, "MESSAGE", 3, "hello", 200);
+    told(&mut device, "BYE", 2, "", 500);
+    told(&mut device, "INVITE", 4, "", 488);
+    told(&mut device, "MESSAGE", 5, "again", 200);
+    told(&mut device, "MESSAGE", 3, "hello", 200);
+    told(&mut device, "MESSAGE", 4, "hello", 500);
+    told(&mut device, "MESSAGE", 2, "hello", 500);
+    let received: Vec<_> = device
+        .people
+        .received
+        .iter()
+        .map(|(_, body)| &body[..])
+        .collect();
+    assert_eq!(received, [b"hello", b"again"]);
     assert_eq!(device.sessions.len(), 1);
+    told(&mut device, "BYE", 6, "", 200);
+    told(&mut device, "MESSAGE", 5, "again", 200);
+    told(&mut device, "MESSAGE", 7, "new", 481);
+    told(&mut device, "OPTIONS", 8, "", 481);
+}
+
+#[test]
+fn a_message_of_a_type_that_nobody_reads_is_refused_inside_a_session_too() {
+    let mut device = Device::new(config());
+    device.build();
+    device.say(&device.inside("ACK", 1, "", ""));
+    device.net.datagrams.clear();
+    for _ in 0..2 {
+        let kind = "Content-Type: text/plain\r\n";
+        device.say(&device.inside("MESSAGE", 2, kind, "hello"));
+        let response = device.net.one();
+        assert!(response.starts_with("SIP/2.0 415 "), "{response}");
+        assert!(response.contains("Accept: text/parameters\r\n"));
+    }
+    assert!(device.people.received.is_empty());
+}
+
+#[test]
+fn an_ack_with_another_number_than_its_invite_acknowledges_nothing() {
+    let mut device = Device::new(config());
+    device.build();
+    for number in [2, 0] {
+        device.say(&device.inside("ACK", number, "", ""));
+        assert!(device.net.datagrams.is_empty());
+    }
+    device.say(&device.inside("ACK", 1, "", ""));
+    assert!(device.net.one().starts_with("MESSAGE "));
+    device.call_id = "c2".to_owned();
+    device.build();
+    // Like the ACK before it, and taken without parsing.
+    device.say(&device.inside("ACK", 2, "", ""));
+    assert!(device.net.datagrams.is_empty());
+    assert_eq!(device.sessions.counts().strays.acks, 3);
+}
+
+#[test]
+fn a_refusal_that_may_pass_is_the_same_when_its_invite_comes_again() {
+    let mut device = Device::new(SessionConfig {
+        sessions_max: 1,
+        ..config()
+    });
+    device.build();
+    let holder = std::mem::replace(&mut device.call_id, "c2".to_owned());
+    device.say(&device.invite(""));
+    let refused = device.net.one();
+    assert!(refused.starts_with("SIP/2.0 503 "), "{refused}");
+    device.call_id = holder;
+    device.say(&device.inside("BYE", 2, "", ""));
+    device.net.datagrams.clear();
+    device.call_id = "c2".to_owned();
+    device.say(&device.invite(""));
+    assert_eq!(device.net.one(), refused);
+    device.say(&device.invite("").replace("INVITE", "CANCEL"));
+    assert!(device.net.datagrams.is_empty(), "ignored");
+    device.say(&device.invite("").replace("z9hG4bKi", "z9hG4bKnew"));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "), "another try");
+    assert_eq!(device.people.granted, 2);
+}
+
+#[test]
+fn no_refusal_uses_a_token_up() {
+    let msrp = "Allow: INVITE, ACK, BYE\r\n";
+    let long = Some(("text/plain".to_owned(), vec![b'x'; 5_000], Push::Auto));
+    let mut device = Device::new(config());
+    device.say(&device.invite(msrp));
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    device.call_id = "c2".to_owned();
+    let short = std::mem::replace(&mut device.people.content, long);
+    device.say(&device.invite(""));
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    device.call_id = "c3".to_owned();
+    device.people.content = None;
+    device.say(&device.invite(""));
+    assert!(device.net.one().starts_with("SIP/2.0 410 "));
+    assert_eq!(device.people.granted, 0);
+    assert!(device.sessions.is_empty());
+    assert_eq!(device.sessions.counts().refused.offer, 2);
+    device.call_id = "c4".to_owned();
+    device.people.content = short;
+    device.build();
+    assert_eq!(device.people.granted, 1);
+}
+
+#[test]
+fn without_room_for_the_2xx_nothing_is_granted() {
+    let mut device = Device::new(SessionConfig {
+        text_bytes_per_session_max: 0,
+        ..config()
+    });
+    let mut held = 0;
+    let refused = loop {
+        device.call_id = format!("call-{held}");
+        device.say(&device.invite(""));
+        let response = device.net.one();
+        if response.starts_with("SIP/2.0 503 ") {
+            break response;
+        }
+        held += 1;
+        if held == 64 {
+            return;
+        }
+    };
+    assert!(refused.contains("Retry-After: "));
+    assert_eq!(device.people.granted, held);
 }
 
 #[test]
@@ -285,8 +403,20 @@ fn a_registration_with_a_token_is_taken() {
         [("sip:+1@127.0.0.1:6001".to_owned(), 60)]
     );
     assert_eq!(device.people.invitations[0].2, "urn:uuid:7");
-    device.say(&device.outside("REGISTER", &uri, "", ""));
-    assert!(device.net.one().starts_with("SIP/2.0 400 "));
+    for lines in [
+        "",
+        "Contact: *\r\n",
+        "Contact: *\r\nExpires: 60\r\n",
+        "Contact: <sip:+1@127.0.0.1:6001>, <sip:+1@127.0.0.1:6002>\r\n",
+        "Contact: <sip:+1@127.0.0.1:6001>\r\nContact: <sip:+1@127.0.0.1:6002>\r\n",
+    ] {
+        device.say(&device.outside("REGISTER", &uri, lines, ""));
+        assert!(device.net.one().starts_with("SIP/2.0 400 "), "{lines}");
+    }
+    let all = "Contact: *\r\nExpires: 0\r\n";
+    device.say(&device.outside("REGISTER", &uri, all, ""));
+    assert!(!device.net.one().contains("Contact:"));
+    assert_eq!(device.people.registered[1], ("*".to_owned(), 0));
 }
 
 #[test]
@@ -295,14 +425,22 @@ fn a_content_that_no_carrier_takes_is_refused() {
     device.people.content = Some(("text/plain".to_owned(), vec![b'x'; 5_000], Push::Auto));
     device.say(&device.invite(""));
     assert!(device.net.one().starts_with("SIP/2.0 488 "));
-    device.people.content = None;
     device.say(&device.invite(""));
-    assert!(device.net.one().starts_with("SIP/2.0 410 "));
-    device.people.verdict = Ok(Grant {
-        content: 1,
-        owner: [0; 2],
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    // RFC 3428 8: 1300 octets as rendered, whatever may ride in a MESSAGE.
+    let mut device = Device::new(SessionConfig {
+        message_bytes_max: 5_000,
+        ..config()
     });
-    assert!(device.sessions.is_empty());
+    device.people.content = Some(("text/plain".to_owned(), vec![b'x'; 1_100], Push::Auto));
+    device.say(&device.invite(""));
+    assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    device.call_id = "c2".to_owned();
+    device.people.content = Some(("text/plain".to_owned(), vec![b'x'; 850], Push::Auto));
+    device.build();
+    device.say(&device.inside("ACK", 1, "", ""));
+    assert!(device.net.one().len() <= 1_300);
+    assert_eq!(device.people.granted, 1);
 }
 
 #[test]

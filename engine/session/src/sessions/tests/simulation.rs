@@ -90,13 +90,24 @@ struct Ledger {
 }
 
 impl Host for Ledger {
-    fn admit(&mut self, _: u64, invitation: &Invitation<'_>) -> Result<Grant, Refusal> {
+    fn admit(
+        &mut self,
+        _: u64,
+        invitation: &Invitation<'_>,
+        takes: impl FnOnce(&Content<'_>) -> bool,
+    ) -> Result<Grant, Refusal> {
         let number = std::str::from_utf8(invitation.token)
             .ok()
             .and_then(|token| token.parse().ok());
         let Some(number) = number else {
             return Err(Refusal::TokenForged);
         };
+        if !self
+            .content([0; 2], 1)
+            .is_some_and(|content| takes(&content))
+        {
+            return Err(Refusal::ContentUntaken);
+        }
         if self
             .used
             .insert(invitation.token.to_vec(), number)
@@ -385,13 +396,13 @@ impl World {
             };
             let settled =
                 of(|event| matches!(event, SessionEvent::Delivered | SessionEvent::Failed(_)));
-            let ended = of(|event| matches!(event, SessionEvent::Ended(_)));
+            let ended = of(|event| matches!(event, SessionEvent::Ended { .. }));
             assert_eq!(
                 (settled, ended),
                 (1, 1),
                 "seed {seed}, device {owner}: {events:?}"
             );
-            assert!(matches!(events.last(), Some(SessionEvent::Ended(_))));
+            assert!(matches!(events.last(), Some(SessionEvent::Ended { .. })));
         }
         let mut delivered = 0;
         for caller in &self.callers {
