@@ -256,15 +256,27 @@ impl Desk<'_> {
         if claim.left(now) <= 0 || key.issued(&claim, now) < self.reception.used.not_before() {
             return Err(Refusal::TokenExpired);
         }
-        let device = match &shown {
-            Some(shown) => self.reception.number_of(shown),
-            None => self.reception.number_of_text(invitation.device),
+        // An ordinary user agent may name no device: where its user has one alone, it is that one.
+        let sole = (!claim.is_bound() && invitation.device.is_empty()).then(|| self.sole(identity));
+        let device = match (sole.flatten(), &shown) {
+            (Some(sole), _) => sole,
+            (None, Some(shown)) => self.reception.number_of(shown),
+            (None, None) => self.reception.number_of_text(invitation.device),
         };
         Ok(Checked {
             claim,
             identity,
             device,
         })
+    }
+
+    /// The number of an identity's only device; `None` if it has several.
+    fn sole(&self, identity: Identity) -> Option<u64> {
+        let [device] = self.index.devices(self.index.lookup(identity)) else {
+            return None;
+        };
+        let text = self.index.device_id_text(device);
+        Some(self.reception.number(device, text))
     }
 
     /// Whether a claim holds for texts: the octets that made the Request-URI of its SIR.
@@ -340,23 +352,30 @@ impl Desk<'_> {
         })
     }
 
-    /// Marks a device as connected or not, and remembers its session while it is.
-    fn connect(&mut self, owner: &Owner, session: Option<SessionHandle>) {
-        if !self.reception.keeps_connections {
-            return;
+    /// Marks a device as connected, and remembers its session.
+    fn connect(&mut self, owner: &Owner, session: SessionHandle) {
+        if self.reception.keeps_connections {
+            let place = self.reception.place(owner.identity, owner.device);
+            self.reception.connections.insert(place, session);
+            self.mark(owner, true);
         }
+    }
+
+    /// Marks a device as not connected, unless it has built a newer session since.
+    fn disconnect(&mut self, owner: &Owner, session: SessionHandle) {
         let place = self.reception.place(owner.identity, owner.device);
-        match session {
-            Some(session) => self.reception.connections.insert(place, session),
-            None => self.reception.connections.remove(&place),
+        if self.reception.connections.get(&place) == Some(&session) {
+            self.reception.connections.remove(&place);
+            self.mark(owner, false);
+        }
+    }
+
+    fn mark(&mut self, owner: &Owner, connected: bool) {
+        let change = Change {
+            connected: Some(connected),
+            ..Change::default()
         };
-        self.change(
-            owner,
-            &Change {
-                connected: Some(session.is_some()),
-                ..Change::default()
-            },
-        );
+        self.change(owner, &change);
     }
 
     /// Changes some fields of an owner's device; `false` if the index no longer has it.
@@ -434,6 +453,11 @@ impl Host for Desk<'_> {
         Ok(owner.grant(claim.content()))
     }
 
+    /// Edges are where SIRs go to anyway.
+    fn may_route(&self, address: SocketAddr) -> bool {
+        self.index.next_hops().contains(&address)
+    }
+
     fn content(&self, owner: [u64; 2], number: u16) -> Option<session::Content<'_>> {
         let high = Owner::read(owner).content_high;
         let number = u32::from(high) << 16 | u32::from(number);
@@ -501,7 +525,7 @@ impl Host for Desk<'_> {
             SessionEvent::Established { session } => {
                 pushes.build(owner.expiry_s, owner.standing);
                 contents.begin_push(number);
-                self.connect(&owner, Some(session));
+                self.connect(&owner, session);
             }
             SessionEvent::Delivered => {
                 pushes.deliver(owner.standing);
@@ -514,7 +538,7 @@ impl Host for Desk<'_> {
                     contents.end_push(number);
                 }
             }
-            SessionEvent::Ended { .. } => self.connect(&owner, None),
+            SessionEvent::Ended { session, .. } => self.disconnect(&owner, session),
         }
     }
 }

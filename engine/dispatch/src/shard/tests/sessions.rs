@@ -49,6 +49,10 @@ impl Caller {
 
     fn request(&self, method: &str, uri: &str, to: &str, cseq: u32) -> String {
         let (call, device) = (self.call, &self.device);
+        let instance = match device.as_str() {
+            "" => String::new(),
+            device => format!(";+sip.instance=\"<{device}>\""),
+        };
         let body = if method == "INVITE" {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
         } else {
@@ -63,7 +67,7 @@ impl Caller {
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:20000;branch=z9hG4bK-{call}-{method}\r\n\
              Max-Forwards: 70\r\nFrom: <{AOR}>;tag=d{call}\r\nTo: {to}\r\nCall-ID: c{call}@edge\r\n\
              CSeq: {cseq} {method}\r\n\
-             Contact: <sip:+4930000000@127.0.0.1:20000>;+sip.instance=\"<{device}>\"\r\n\
+             Contact: <sip:+4930000000@127.0.0.1:20000>{instance}\r\n\
              Allow: INVITE, ACK, BYE, MESSAGE\r\n{about}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
@@ -310,4 +314,22 @@ fn a_device_that_the_index_keeps_as_text_is_one_of_its_users() {
         let content = rig.follow(&Caller::new(tag, 2), &token);
         assert_eq!(content.as_deref(), Some(&b"hello"[..]), "{mode}");
     }
+}
+
+#[test]
+fn a_user_agent_that_names_no_device_is_the_only_one_of_its_user() {
+    let nameless = |call| {
+        let mut caller = Caller::new(PHONE, call);
+        caller.device = String::new();
+        caller
+    };
+    let mut rig = Rig::new(&EngineConfig::default(), &two_devices()[..1]);
+    let sirs = rig.sirs(push("self-select", ""));
+    let token = token_of(&sirs[0]);
+    assert!(rig.follow(&nameless(1), &token).is_some());
+    assert!(rig.follow(&Caller::new(PHONE, 2), &token).is_none(), "used");
+    let mut rig = Rig::new(&EngineConfig::default(), &two_devices());
+    let sirs = rig.sirs(push("self-select", ""));
+    let token = token_of(&sirs[0]);
+    assert!(rig.follow(&nameless(1), &token).is_none(), "one of two");
 }
