@@ -4,8 +4,9 @@
 //! status code. Values that belong to one kind of request are read by whoever answers it.
 
 use memchr::memchr;
+use sirocco_wire::sip::contact::Contact;
 use sirocco_wire::sip::mould::tag_of;
-use sirocco_wire::sip::token::{address_params, find_unquoted, trim};
+use sirocco_wire::sip::token::{find_unquoted, trim};
 use sirocco_wire::sip::uri::split_host_port;
 use sirocco_wire::sip::{CSeq, HeaderName, Message, Method, Via};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -94,16 +95,8 @@ impl<'a> Asked<'a> {
 
     /// The device that a Contact value names: its instance, else the `gr` of its URI.
     pub fn device(contact: &'a [u8]) -> &'a [u8] {
-        let instance = address_params(contact)
-            .find(b"+sip.instance")
-            .and_then(|param| param.value);
-        if let Some(instance) = instance {
-            let instance = instance.strip_prefix(b"\"").unwrap_or(instance);
-            let instance = instance.strip_suffix(b"\"").unwrap_or(instance);
-            let instance = instance.strip_prefix(b"<").unwrap_or(instance);
-            return instance.strip_suffix(b">").unwrap_or(instance);
-        }
-        uri_param(address_uri(contact), b"gr").unwrap_or(b"")
+        let contact = Contact::parse(contact);
+        contact.and_then(|contact| contact.device()).unwrap_or(b"")
     }
 
     /// The token of the Request-URI; empty when there is none.

@@ -43,7 +43,8 @@ pub struct SessionConfig {
     pub hold_ms_max: u64,
     /// Octets of texts for each session, on average, that the arena may grow to.
     pub text_bytes_per_session_max: usize,
-    /// Responses a second to requests that show no valid token or tag; more of them are dropped and counted.
+    /// Responses a second to requests that show no valid token or tag, a quarter of them to each source address; more
+    /// are dropped and counted. Answers to OPTIONS have an account of their own, of the same size.
     pub refusals_per_s_max: u32,
     /// What a 503 says in Retry-After, in seconds.
     pub retry_after_s: u32,

@@ -6,7 +6,12 @@ use crate::host::{StreamId, StreamKind};
 use crate::wheel::Handle;
 use sirocco_wire::{msrp, sip};
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+/// No address has more than one in so many of all connections,
+const PEER_SHARE: usize = 4;
+/// but so many in any case.
+const PEER_MIN: usize = 16;
 
 /// One connection.
 pub struct Connection {
@@ -24,8 +29,10 @@ pub struct Connection {
     pub bound: Vec<Handle>,
     /// Sessions that have chunks to send, in turn.
     pub ready: VecDeque<Handle>,
-    /// Whether its queue was full; `stream_drained` ends that.
-    pub is_full: bool,
+    /// Since when its queue is full; `stream_drained` ends that.
+    pub full_since: Option<u64>,
+    /// Sessions whose SIP came by it.
+    pub sessions: u32,
     /// When a whole message came last, or the connection was opened.
     pub heard_ns: u64,
     /// Whether a whole message has ever come.
@@ -35,7 +42,10 @@ pub struct Connection {
 /// All connections of a worker.
 pub struct Connections {
     open: HashMap<StreamId, Connection>,
+    /// Connections of each address.
+    peers: HashMap<IpAddr, usize>,
     streams_max: usize,
+    peer_max: usize,
     bytes_max: usize,
     /// Octets in all buffers.
     buffered: usize,
@@ -46,13 +56,15 @@ impl Connections {
     pub fn new(streams_max: usize, bytes_max: usize) -> Self {
         Self {
             open: HashMap::new(),
+            peers: HashMap::new(),
             streams_max,
+            peer_max: (streams_max / PEER_SHARE).max(PEER_MIN),
             bytes_max,
             buffered: 0,
         }
     }
 
-    /// Takes a new connection; `false`: there are too many.
+    /// Takes a new connection; `false`: there are too many, or too many of its address.
     pub fn enter(
         &mut self,
         now: u64,
@@ -60,9 +72,12 @@ impl Connections {
         kind: StreamKind,
         peer: SocketAddr,
     ) -> bool {
-        if self.open.len() >= self.streams_max {
+        let ip = peer.ip().to_canonical();
+        let of_peer = self.peers.get(&ip).copied().unwrap_or(0);
+        if self.open.len() >= self.streams_max || of_peer >= self.peer_max {
             return false;
         }
+        self.peers.insert(ip, of_peer + 1);
         let connection = Connection {
             kind,
             peer,
@@ -71,7 +86,8 @@ impl Connections {
             msrp: msrp::Framer::new(self.bytes_max),
             bound: Vec::new(),
             ready: VecDeque::new(),
-            is_full: false,
+            full_since: None,
+            sessions: 0,
             heard_ns: now,
             has_spoken: false,
         };
@@ -93,7 +109,8 @@ impl Connections {
     }
 
     /// Puts what is left into a connection's buffer; octets that all buffers hold now.
-    pub fn put_buffer(&mut self, stream: StreamId, buffer: Vec<u8>) -> usize {
+    pub fn put_buffer(&mut self, stream: StreamId, mut buffer: Vec<u8>) -> usize {
+        buffer.shrink_to(2 * buffer.len());
         if let Some(connection) = self.open.get_mut(&stream) {
             self.buffered += buffer.len();
             connection.buffer = buffer;
@@ -105,7 +122,21 @@ impl Connections {
     pub fn leave(&mut self, stream: StreamId) -> Option<Connection> {
         let connection = self.open.remove(&stream)?;
         self.buffered -= connection.buffer.len();
+        let ip = connection.peer.ip().to_canonical();
+        match self.peers.get_mut(&ip) {
+            Some(held) if *held > 1 => *held -= 1,
+            _ => drop(self.peers.remove(&ip)),
+        }
         Some(connection)
+    }
+
+    /// The connection whose buffer holds most, of equal ones that which said nothing for longest.
+    pub fn largest(&self) -> Option<StreamId> {
+        let largest = self.open.iter().max_by_key(|(stream, open)| {
+            let age = std::cmp::Reverse((open.heard_ns, stream.0));
+            (open.buffer.len(), age)
+        });
+        largest.map(|(stream, _)| *stream)
     }
 
     /// How many are open.
@@ -127,6 +158,7 @@ impl Connections {
             connection.buffer.capacity()
                 + (connection.bound.capacity() + connection.ready.capacity()) * size_of::<Handle>()
         });
-        self.open.capacity() * entry + lists.sum::<usize>()
+        let peers = self.peers.capacity() * size_of::<(IpAddr, usize)>();
+        self.open.capacity() * entry + peers + lists.sum::<usize>()
     }
 }

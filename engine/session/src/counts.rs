@@ -157,7 +157,7 @@ pub struct SessionCounts {
     pub streams: u64,
     /// Connections refused because there were too many.
     pub streams_refused: u64,
-    /// Connections closed because they held something and said nothing.
+    /// Connections closed because they said nothing, or took nothing, for too long.
     pub streams_silent: u64,
     /// Messages that found no room in the outbox; timers repair it.
     pub no_room: u64,

@@ -12,8 +12,10 @@ pub struct Leg {
     pub kept: u32,
     /// Octets of the content that were sent.
     pub sent: u32,
-    /// Chunks that were sent and not answered.
+    /// Number of the first chunk that is not answered.
     pub unanswered: u32,
+    /// Which of the chunks from there on are answered.
+    pub answered: u64,
     /// Number of the next chunk; numbers go on from one content to the next.
     pub chunk: u32,
     /// Number of the content's first chunk.
@@ -33,6 +35,35 @@ pub struct Leg {
 pub struct Legs {
     legs: Vec<Leg>,
     free: Vec<u32>,
+}
+
+impl Leg {
+    /// Begins a content: chunks that were sent so far belong to earlier ones.
+    pub fn begin(&mut self) {
+        self.sent = 0;
+        self.first_chunk = self.chunk;
+        self.unanswered = self.chunk;
+        self.answered = 0;
+    }
+
+    /// Notes the answer to a chunk; `false`: it is not on its way, or 64 chunks ahead of the first one that is.
+    pub fn answer(&mut self, chunk: u32) -> bool {
+        let ahead = chunk.wrapping_sub(self.unanswered);
+        let on_their_way = self.chunk.wrapping_sub(self.unanswered);
+        if ahead >= on_their_way.min(u64::BITS) || self.answered >> ahead & 1 != 0 {
+            return false;
+        }
+        self.answered |= 1 << ahead;
+        let done = self.answered.trailing_ones();
+        self.answered = self.answered.checked_shr(done).unwrap_or(0);
+        self.unanswered = self.unanswered.wrapping_add(done);
+        true
+    }
+
+    /// Whether all chunks that were sent are answered.
+    pub fn is_answered(&self) -> bool {
+        self.unanswered == self.chunk
+    }
 }
 
 impl Legs {
@@ -72,5 +103,32 @@ impl Legs {
     /// Octets that were touched.
     pub fn memory_bytes(&self) -> usize {
         self.legs.len() * size_of::<Leg>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chunk_is_answered_once_in_any_order() {
+        let mut leg = Leg {
+            chunk: u32::MAX - 3,
+            ..Leg::default()
+        };
+        leg.begin();
+        assert!(!leg.answer(leg.chunk), "not sent");
+        let first = leg.chunk;
+        leg.chunk = leg.chunk.wrapping_add(70);
+        assert!(!leg.answer(first.wrapping_add(64)), "too far ahead");
+        for number in (0..64).rev() {
+            assert!(leg.answer(first.wrapping_add(number)));
+            assert!(!leg.answer(first.wrapping_add(number)), "again");
+        }
+        assert!(!leg.is_answered());
+        for number in 64..70 {
+            assert!(leg.answer(first.wrapping_add(number)));
+        }
+        assert!(leg.is_answered());
     }
 }

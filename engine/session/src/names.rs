@@ -9,6 +9,7 @@ use crate::wheel::Handle;
 use siphasher::sip::SipHasher13;
 use sirocco_wire::sip::via::BRANCH_COOKIE;
 use std::hash::Hasher;
+use std::net::IpAddr;
 
 /// Octets of a branch of ours: cookie, `s`, handle, CSeq number, tag.
 pub const BRANCH_BYTES: usize = 7 + 1 + 16 + 8 + 16;
@@ -32,6 +33,7 @@ enum Domain {
     Transaction,
     Msrp,
     MsrpEnd,
+    Source,
 }
 
 /// Octets of a session's name in our MSRP path: handle, tag of 128 bits.
@@ -105,6 +107,16 @@ impl Names {
     #[inline]
     pub fn refusal_tag(&self, fingerprint: u64) -> [u8; 16] {
         hexadecimal(self.tag(0, fingerprint, Domain::Refusal))
+    }
+
+    /// What stands for a source address; nobody can choose another address that has the same.
+    pub fn source(&self, ip: IpAddr) -> u64 {
+        let bits = match ip.to_canonical() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            // A host has a whole network of /64 to send from.
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
+        };
+        self.tag(bits, 0, Domain::Source)
     }
 
     /// The branch of request `cseq` of a session.

@@ -30,7 +30,7 @@ use crate::wheel::{AHEAD_MAX_NS, Handle, Wheel};
 use sirocco_wire::sdp::connection_data;
 use sirocco_wire::sip::mould::tag_of;
 use sirocco_wire::sip::{Message, Method};
-use stateless::Allowance;
+use stateless::Allowances;
 use std::net::SocketAddr;
 
 /// RFC 3261 table 4: T1, the round-trip estimate, in nanoseconds.
@@ -130,7 +130,7 @@ pub struct Sessions {
     scratch: Box<[u8]>,
     /// An Allow that lists MESSAGE: most are like the last one.
     allow_known: Vec<u8>,
-    refusals: Allowance,
+    refusals: Allowances,
     counts: SessionCounts,
     draining: bool,
     /// Where `end_all` goes on.
@@ -158,7 +158,7 @@ impl Sessions {
             expired: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             allow_known: Vec::new(),
-            refusals: Allowance::new(config.refusals_per_s_max, now),
+            refusals: Allowances::new(config.refusals_per_s_max, now),
             counts: SessionCounts::default(),
             draining: false,
             drain_from: None,
@@ -313,6 +313,10 @@ impl Sessions {
         let slot = self.table.at(handle.slot);
         let (owner, content, fingerprint) = (slot.owner, slot.content, slot.fingerprint);
         let invite = slot.invite;
+        if let Some(stream) = slot.stream() {
+            self.use_stream(stream, false);
+        }
+        let slot = self.table.at(handle.slot);
         if slot.state() == State::Accepted {
             self.arena.free(TextRef::of_word(self.kept(handle)));
         }

@@ -228,6 +228,12 @@ impl Slot {
         }
     }
 
+    /// The connection that its peer is at the other end of.
+    #[inline]
+    pub fn stream(&self) -> Option<StreamId> {
+        self.is_on_stream().then_some(StreamId(self.path))
+    }
+
     /// Whether its peer is at the other end of a connection.
     #[inline]
     pub fn is_on_stream(&self) -> bool {

@@ -343,6 +343,9 @@ impl Sessions {
             slot.kept = self.legs.open(prepared.bytes_max);
         }
         self.lookup.enter(plan.fingerprint, handle.slot);
+        if let Path::Stream { stream, .. } = plan.path {
+            self.use_stream(stream, true);
+        }
         self.counts.opened += 1;
         self.counts.open = self.table.len() as u64;
         self.keep(handle, prepared.accepted.word());

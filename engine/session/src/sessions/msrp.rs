@@ -8,6 +8,7 @@ use super::{Sessions, Turn};
 use crate::dialog::Texts;
 use crate::hexadecimal::{hexadecimal, value};
 use crate::host::{Cause, Host, Outbox, StreamId};
+use crate::legs::Leg;
 use crate::names::{MSRP_SESSION_BYTES, msrp_handle};
 use crate::slot::{State, mark};
 use crate::wheel::Handle;
@@ -83,9 +84,7 @@ impl Sessions {
         number: u32,
     ) {
         let leg = self.legs.at_mut(number);
-        leg.sent = 0;
-        leg.unanswered = 0;
-        leg.first_chunk = leg.chunk;
+        leg.begin();
         let Some(stream) = leg.stream else {
             let wait = u64::from(self.config.connect_ms_max) * 1_000_000;
             self.table
@@ -108,7 +107,7 @@ impl Sessions {
     /// Sends chunks of the sessions of a connection in turn, until all have sent or it is full.
     pub(super) fn pump<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>, stream: StreamId) {
         while let Some(connection) = self.connections.find(stream) {
-            if connection.is_full {
+            if connection.full_since.is_some() {
                 return;
             }
             let Some(handle) = connection.ready.pop_front() else {
@@ -134,7 +133,7 @@ impl Sessions {
                 }
                 None => {
                     connection.ready.push_front(handle);
-                    connection.is_full = true;
+                    connection.full_since = Some(turn.now);
                     self.legs.at_mut(number).is_queued = true;
                 }
             }
@@ -163,7 +162,7 @@ impl Sessions {
         let mut path = [0; PATH_BYTES_MAX];
         let path_length = self.write_path(&mut path, &name);
         let transaction = transaction(leg.chunk, octets);
-        let message_id = hexadecimal(u64::from(leg.first_chunk) << 32 | u64::from(handle.slot));
+        let message_id = message_id(handle, &leg);
         let continuation = if end == total {
             Continuation::Last
         } else {
@@ -193,7 +192,6 @@ impl Sessions {
         }
         let leg = self.legs.at_mut(number);
         leg.sent = end as u32;
-        leg.unanswered += 1;
         leg.chunk = leg.chunk.wrapping_add(1);
         self.counts.chunks += 1;
         self.arm(turn.now, handle, turn.now + RESPONSE_NS);
@@ -208,9 +206,11 @@ impl Sessions {
         message: &Message<'_>,
     ) {
         let found = self.session_of(message);
+        // What is said of a content counts on the connection that the content goes by.
+        let bound = found.filter(|(_, number)| self.legs.at(*number).stream == Some(stream));
         match message.start {
             Start::Response { code, .. } => {
-                if let Some((handle, number)) = found {
+                if let Some((handle, number)) = bound {
                     self.chunk_answered(turn, (handle, number), message.transaction, code);
                 } else {
                     self.counts.strays.late += 1;
@@ -218,8 +218,10 @@ impl Sessions {
             }
             // RFC 4975 7.1.2: a REPORT is never answered.
             Start::Request(Method::Report) => {
-                if let (Some((handle, number)), Some(status)) = (found, message.status) {
-                    self.reported(turn, (handle, number), status);
+                if let (Some((handle, number)), Some(status)) = (bound, message.status) {
+                    self.reported(turn, (handle, number), message, status);
+                } else {
+                    self.counts.strays.late += 1;
                 }
             }
             Start::Request(Method::Send) => {
@@ -365,6 +367,7 @@ impl Sessions {
     ) {
         if length > 0 && !turn.out.stream(stream, &self.scratch[..length]) {
             self.counts.no_room += 1;
+            self.note_full(turn.now, stream);
         }
     }
 
@@ -382,9 +385,7 @@ impl Sessions {
             .first_chunk()
             .and_then(value)
             .map(|word| (word >> 32) as u32);
-        let on_its_way = leg.chunk.wrapping_sub(leg.first_chunk);
-        let known = chunk.is_some_and(|chunk| chunk.wrapping_sub(leg.first_chunk) < on_its_way);
-        if state != State::Streaming || !known || leg.unanswered == 0 {
+        if state != State::Streaming || !chunk.is_some_and(|chunk| leg.answer(chunk)) {
             self.counts.strays.late += 1;
             return;
         }
@@ -393,8 +394,7 @@ impl Sessions {
             self.hang_up(turn, handle, Cause::Refused(code));
             return;
         }
-        leg.unanswered -= 1;
-        let done = leg.unanswered == 0 && !leg.is_queued;
+        let done = leg.is_answered() && !leg.is_queued;
         self.arm(turn.now, handle, turn.now + RESPONSE_NS);
         if done && !self.config.msrp_success_report {
             self.delivered(turn, handle);
@@ -407,25 +407,34 @@ impl Sessions {
         &mut self,
         turn: &mut Turn<'_, H, O>,
         (handle, number): (Handle, u32),
+        message: &Message<'_>,
         status: u16,
     ) {
-        if self.table.at(handle.slot).state() != State::Streaming {
+        let leg = self.legs.at(number);
+        let is_ours = message.message_id == message_id(handle, leg);
+        if self.table.at(handle.slot).state() != State::Streaming || !is_ours {
             self.counts.strays.late += 1;
             return;
         }
-        let waits = self.config.msrp_success_report && !self.legs.at(number).is_queued;
-        match status {
-            200 if waits => {
-                self.delivered(turn, handle);
-                self.rest(turn, handle);
-            }
-            200 => {}
-            _ => {
-                self.fail(turn, handle, Cause::Refused(status));
-                self.hang_up(turn, handle, Cause::Refused(status));
-            }
+        if status != 200 {
+            self.fail(turn, handle, Cause::Refused(status));
+            self.hang_up(turn, handle, Cause::Refused(status));
+            return;
+        }
+        // RFC 4975 7.1.2: success is reported for ranges; only the whole is delivery.
+        let is_whole = message.byte_range.is_some_and(|range| {
+            range.start == 1 && range.end == Some(leg.sent) && range.total == Some(leg.sent)
+        });
+        if self.config.msrp_success_report && !leg.is_queued && is_whole {
+            self.delivered(turn, handle);
+            self.rest(turn, handle);
         }
     }
+}
+
+/// What names the content that a leg carries.
+fn message_id(handle: Handle, leg: &Leg) -> [u8; TRANSACTION_BYTES] {
+    hexadecimal(u64::from(leg.first_chunk) << 32 | u64::from(handle.slot))
 }
 
 /// The transaction identifier of a chunk: its number, and a second one until the octets do not hold its end-line.

@@ -254,6 +254,11 @@ impl Sessions {
         );
         let rest = (&mut *self.scratch, &mut self.counts);
         let sent = send(rest, turn.out, path, |room| request.write(room));
+        if let Path::Stream { stream, .. } = path
+            && !sent
+        {
+            self.note_full(turn.now, stream);
+        }
         let slot = self.table.at_mut(handle.slot);
         self.counts.retransmissions += u64::from(slot.transmissions() > 0);
         slot.transmitted();

@@ -47,6 +47,35 @@ impl Allowance {
     }
 }
 
+/// Sources that are told apart; those that share a place share its part.
+const SOURCES: usize = 256;
+/// Part of all refusals that one source may cause.
+const SOURCE_PART: u32 = 4;
+
+/// What may be answered to those who show nothing: so many a second, a quarter of it to each source, so that nobody's
+/// forged requests keep the others from their answers; and keep-alives on an account of their own.
+pub(super) struct Allowances {
+    all: Allowance,
+    sources: Vec<Allowance>,
+    options: Allowance,
+}
+
+impl Allowances {
+    pub(super) fn new(per_s: u32, now: u64) -> Self {
+        let sources = (0..SOURCES).map(|_| Allowance::new(per_s / SOURCE_PART, now));
+        Self {
+            all: Allowance::new(per_s, now),
+            sources: sources.collect(),
+            options: Allowance::new(per_s, now),
+        }
+    }
+
+    /// `source`: the keyed hash of the address that a request came from.
+    fn take(&mut self, now: u64, source: u64) -> bool {
+        self.sources[source as usize % SOURCES].take(now) && self.all.take(now)
+    }
+}
+
 /// The count of one kind of refusal.
 type Which = fn(&mut RefusedCounts) -> &mut u64;
 
@@ -59,7 +88,8 @@ impl Sessions {
         status: Status,
         lines: &[u8],
     ) {
-        if !self.refusals.take(turn.now) {
+        let source = self.names.source(turn.path.peer().ip());
+        if !self.refusals.take(turn.now, source) {
             self.counts.refusals_dropped += 1;
             return;
         }
@@ -207,8 +237,12 @@ impl Sessions {
             return;
         }
         self.counts.options += 1;
+        if !self.refusals.options.take(turn.now) {
+            self.counts.refusals_dropped += 1;
+            return;
+        }
         let lines = std::mem::take(&mut self.fixed.options);
-        self.answer(turn, asked, Status::OK, &lines);
+        self.accept(turn, asked, &lines);
         self.fixed.options = lines;
     }
 

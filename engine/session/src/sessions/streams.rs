@@ -14,6 +14,10 @@ use std::net::SocketAddr;
 const SILENCE_NS_MAX: u64 = 30_000_000_000;
 /// How long an MSRP connection may carry no session.
 const UNBOUND_NS_MAX: u64 = 60_000_000_000;
+/// How long a SIP connection may say nothing while no session uses it.
+const UNUSED_NS_MAX: u64 = 120_000_000_000;
+/// How long a connection may take nothing of what waits for it.
+const FULL_NS_MAX: u64 = 30_000_000_000;
 /// How often connections are looked through.
 const SWEEP_NS: u64 = 1_000_000_000;
 
@@ -67,9 +71,34 @@ impl Sessions {
             None => {}
         }
         let held = self.connections.put_buffer(stream, buffer);
-        if left.is_none() || held > self.config.stream_bytes_total_max {
+        if left.is_none() {
             self.counts.strays.streams += 1;
             self.close(turn, stream, Cause::Connection);
+        } else if held > self.config.stream_bytes_total_max
+            && let Some(largest) = self.connections.largest()
+        {
+            // Whoever holds most makes room, not whoever comes last.
+            self.counts.strays.streams += 1;
+            self.close(turn, largest, Cause::Connection);
+        }
+    }
+
+    /// Notes that a connection takes nothing more; one that goes on so is closed.
+    pub(super) fn note_full(&mut self, now: u64, stream: StreamId) {
+        if let Some(connection) = self.connections.find(stream) {
+            connection.full_since.get_or_insert(now);
+        }
+    }
+
+    /// Notes that a session came by a connection, or that it is over.
+    #[cold]
+    pub(super) fn use_stream(&mut self, stream: StreamId, begins: bool) {
+        if let Some(connection) = self.connections.find(stream) {
+            connection.sessions = if begins {
+                connection.sessions + 1
+            } else {
+                connection.sessions.saturating_sub(1)
+            };
         }
     }
 
@@ -140,7 +169,7 @@ impl Sessions {
         let Some(connection) = self.connections.find(stream) else {
             return;
         };
-        connection.is_full = false;
+        connection.full_since = None;
         let path = Path::Stream {
             stream,
             peer: connection.peer,
@@ -208,7 +237,7 @@ impl Sessions {
         }
     }
 
-    /// Closes connections that hold something and say nothing.
+    /// Closes connections that hold something and say nothing, that nobody uses, and that take nothing.
     pub(super) fn sweep_streams<H: Host, O: Outbox>(&mut self, turn: &mut Turn<'_, H, O>) {
         if turn.now < self.sweep_due_ns || self.connections.len() == 0 {
             return;
@@ -220,8 +249,15 @@ impl Sessions {
             .filter(|(_, connection)| {
                 let silence = turn.now.saturating_sub(connection.heard_ns);
                 let waits = !connection.has_spoken || !connection.buffer.is_empty();
-                let unused = connection.kind == StreamKind::Msrp && connection.bound.is_empty();
-                waits && silence > SILENCE_NS_MAX || unused && silence > UNBOUND_NS_MAX
+                let unused = connection.bound.is_empty() && connection.sessions == 0;
+                let unused_ns_max = match connection.kind {
+                    StreamKind::Msrp => UNBOUND_NS_MAX,
+                    StreamKind::Sip => UNUSED_NS_MAX,
+                };
+                let full = |since| turn.now.saturating_sub(since) > FULL_NS_MAX;
+                waits && silence > SILENCE_NS_MAX
+                    || unused && silence > unused_ns_max
+                    || connection.full_since.is_some_and(full)
             })
             .map(|(stream, _)| stream)
             .collect();

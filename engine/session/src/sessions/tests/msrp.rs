@@ -72,6 +72,12 @@ fn chunks(text: &str) -> Vec<(String, String, String, char)> {
     found
 }
 
+/// The Message-ID of the last chunk in `text`.
+fn message_id(text: &str) -> String {
+    let id = text.rsplit("Message-ID: ").next().expect("an id");
+    id.split("\r\n").next().expect("a line").to_owned()
+}
+
 fn answer(path: &str, transaction: &str, code: u16) -> String {
     format!(
         "MSRP {transaction} {code} x\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\n-------{transaction}$\r\n"
@@ -212,11 +218,13 @@ fn refused_chunks_and_bad_reports_fail_the_content() {
         let (mut device, path) = built(with_msrp(), 100_000);
         let stream = device.connect(9, StreamKind::Msrp);
         device.write(stream, bind(&path).as_bytes());
-        let sent = chunks(&device.read(stream));
+        let sent = device.read(stream);
+        let id = message_id(&sent);
+        let sent = chunks(&sent);
         assert_eq!(sent.len(), 49);
         let text = if line == "report" {
             format!(
-                "MSRP rep1 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: x\r\n\
+                "MSRP rep1 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: {id}\r\n\
                 Byte-Range: 1-*/100000\r\nStatus: 000 408 late\r\n-------rep1$\r\n"
             )
         } else {
@@ -248,8 +256,9 @@ fn a_success_report_is_waited_for_where_it_is_asked_for() {
     device.write(stream, answer(&path, &chunks(&sent)[0].0, 200).as_bytes());
     assert_eq!(device.sessions.counts().delivered, 0);
     let report = format!(
-        "MSRP rep1 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: x\r\n\
-        Byte-Range: 1-1500/1500\r\nStatus: 000 200 OK\r\n-------rep1$\r\n"
+        "MSRP rep1 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: {}\r\n\
+        Byte-Range: 1-1500/1500\r\nStatus: 000 200 OK\r\n-------rep1$\r\n",
+        message_id(&sent)
     );
     device.write(stream, report.as_bytes());
     assert_eq!(device.sessions.counts().delivered, 1);
@@ -361,4 +370,93 @@ fn a_held_session_takes_a_second_content_over_its_connection() {
     );
     device.say(&device.inside("BYE", 2, "", ""));
     assert!(device.sessions.is_empty());
+}
+
+#[test]
+fn only_what_is_said_of_the_content_counts() {
+    let (mut device, path) = built(
+        SessionConfig {
+            msrp_success_report: true,
+            ..with_msrp()
+        },
+        5_000,
+    );
+    let stream = device.connect(9, StreamKind::Msrp);
+    device.write(stream, bind(&path).as_bytes());
+    let sent = device.read(stream);
+    let id = message_id(&sent);
+    let sent = chunks(&sent);
+    let other = device.connect(10, StreamKind::Msrp);
+    let first = &sent[0].0;
+    device.write(other, answer(&path, first, 413).as_bytes());
+    for _ in 0..3 {
+        device.write(stream, answer(&path, first, 200).as_bytes());
+    }
+    let report = |id: &str, range: &str, code: u16| {
+        format!(
+            "MSRP rep1 REPORT\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: {id}\r\n\
+             Byte-Range: {range}\r\nStatus: 000 {code} x\r\n-------rep1$\r\n"
+        )
+    };
+    device.write(stream, report("other", "1-5000/5000", 200).as_bytes());
+    device.write(stream, report("other", "1-5000/5000", 413).as_bytes());
+    device.write(stream, report(&id, "1-2048/5000", 200).as_bytes());
+    device.write(other, report(&id, "1-5000/5000", 200).as_bytes());
+    let counts = device.sessions.counts();
+    assert_eq!(
+        (counts.delivered, counts.failed.total(), counts.pushing),
+        (0, 0, 1)
+    );
+    assert_eq!(counts.strays.late, 6);
+    device.write(stream, report(&id, "1-5000/5000", 200).as_bytes());
+    assert_eq!(device.sessions.counts().delivered, 1);
+}
+
+#[test]
+fn what_the_device_does_not_take_is_not_pushed() {
+    let mut device = Device::new(with_msrp());
+    let body = format!(
+        "v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nt=0 0\r\nm=message 9 TCP/MSRP *\r\na=path:{PATH}\r\n\
+         a=accept-types:text/plain image/*\r\na=max-size:4000\r\n"
+    );
+    let content = |kind: &str, octets| Some((kind.to_owned(), vec![b'x'; octets], Push::Auto));
+    for (call, unfit) in [content("text/plain", 4_001), content("audio/x", 4_000)]
+        .into_iter()
+        .enumerate()
+    {
+        device.call_id = format!("call-{call}");
+        device.people.content = unfit;
+        device.say(&device.invite_with("", "application/sdp", &body));
+        assert!(device.net.one().starts_with("SIP/2.0 488 "));
+    }
+    let mut device = Device::new(SessionConfig {
+        end: End::Device,
+        ..with_msrp()
+    });
+    device.people.content = Some((String::new(), vec![], Push::Auto));
+    let lines = "Allow: INVITE, ACK, BYE\r\n";
+    device.say(&device.invite_with(lines, "application/sdp", &body));
+    let accepted = device.net.one();
+    device.learn_tag(&accepted);
+    device.say(&device.inside("ACK", 1, "", ""));
+    let Some(SessionEvent::Established { session }) = device.people.take_events().pop() else {
+        panic!("established");
+    };
+    let mut push = |kind: &str, octets| {
+        device.people.content = content(kind, octets);
+        let Device {
+            sessions,
+            people,
+            net,
+            now,
+            ..
+        } = &mut device;
+        let grant = Grant {
+            content: 8,
+            owner: [1, 2],
+        };
+        sessions.push(*now, session, grant, people, net)
+    };
+    assert!(!push("text/plain", 4_001) && !push("audio/x", 10));
+    assert!(push("image/png", 4_000));
 }

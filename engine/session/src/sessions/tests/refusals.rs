@@ -72,12 +72,22 @@ fn refusals_beyond_the_bound_are_dropped_and_counted() {
     for _ in 0..50 {
         device.say(&device.invite(""));
     }
-    assert_eq!(device.net.datagrams.len(), 10);
+    assert_eq!(device.net.datagrams.len(), 2, "of one source");
     let counts = device.sessions.counts();
     assert_eq!(
         (counts.refused.token_forged, counts.refusals_dropped),
-        (50, 40)
+        (50, 48)
     );
+    device.net.datagrams.clear();
+    device.say(&device.outside("OPTIONS", "sip:127.0.0.1", "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
+    for source in 0..200 {
+        let peer = SocketAddr::from(([127, 1, 0, source], 6001));
+        device.path = Path::Datagram { peer };
+        device.say(&device.invite(""));
+    }
+    assert_eq!(device.net.datagrams.len(), 8, "of all sources");
+    device.path = Path::Datagram { peer: PEER };
     device.net.datagrams.clear();
     device.people.verdict = People::new().verdict;
     device.build();

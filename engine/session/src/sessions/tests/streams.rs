@@ -82,10 +82,10 @@ fn what_cannot_be_framed_closes_its_connection_only() {
     }
     assert_eq!(
         closed(&device).last(),
-        Some(&held[2]),
+        Some(&held[0]),
         "all buffers together are bounded"
     );
-    device.write(held[2], b"x");
+    device.write(held[0], b"x");
     assert_eq!(
         closed(&device).len(),
         5,
@@ -120,4 +120,70 @@ fn connections_are_bounded_and_silent_ones_closed() {
     assert_eq!(gone, [silent, slow, unbound]);
     assert_eq!(device.sessions.counts().streams_silent, 3);
     device.connect(5, StreamKind::Sip);
+}
+
+#[test]
+fn connections_that_nobody_uses_or_that_take_nothing_are_closed() {
+    let mut device = Device::new(SessionConfig {
+        end: End::Device,
+        ..config()
+    });
+    let idle = device.connect(1, StreamKind::Sip);
+    device.write(idle, b"\r\n\r\n");
+    let used = device.connect(2, StreamKind::Sip);
+    let invite = device.invite("").replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    device.write(used, invite.as_bytes());
+    let accepted = device.read(used);
+    device.learn_tag(&accepted);
+    device.say(&device.inside("ACK", 1, "", ""));
+    let pushed = device.read(used);
+    device.answer(&pushed, 200);
+    device.wait(60 * SECOND);
+    assert!(device.net.closed.is_empty());
+    device.wait(70 * SECOND);
+    assert_eq!(device.net.closed, [idle]);
+    let mut device = Device::new(config());
+    let stuck = device.connect(3, StreamKind::Sip);
+    device.write(stuck, invite.as_bytes());
+    let accepted = device.read(stuck);
+    device.learn_tag(&accepted);
+    device.net.full = true;
+    let ack = device.inside("ACK", 1, "", "");
+    device.write(stuck, ack.as_bytes());
+    device.wait(32 * SECOND);
+    assert_eq!(device.net.closed, [stuck]);
+}
+
+#[test]
+fn whoever_holds_most_of_incomplete_messages_makes_room() {
+    let mut device = Device::new(SessionConfig {
+        stream_bytes_total_max: 10_000,
+        ..config()
+    });
+    let greedy = device.connect(1, StreamKind::Sip);
+    let modest = device.connect(2, StreamKind::Sip);
+    let long = format!("OPTIONS sip:h SIP/2.0\r\nX: {}", "x".repeat(9_870));
+    device.write(greedy, long.as_bytes());
+    let options = device.outside("OPTIONS", "sip:127.0.0.1", "", "");
+    device.write(modest, &options.as_bytes()[..150]);
+    assert_eq!(device.net.closed, [greedy]);
+    device.write(modest, &options.as_bytes()[150..]);
+    assert!(device.read(modest).starts_with("SIP/2.0 200 "));
+}
+
+#[test]
+fn no_address_takes_all_connections() {
+    let mut device = Device::new(SessionConfig {
+        streams_max: 80,
+        ..config()
+    });
+    let mut open = |number, peer| {
+        let (now, stream) = (device.now, StreamId(number));
+        device
+            .sessions
+            .stream_opened(now, stream, StreamKind::Sip, peer)
+    };
+    let taken = (0..80).filter(|number| open(*number, PEER)).count();
+    assert_eq!(taken, 20);
+    assert!(open(90, "127.0.0.9:5".parse().unwrap()));
 }
