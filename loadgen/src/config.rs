@@ -26,6 +26,8 @@ pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
 const STREAMS_MAX: u32 = LINKS_MAX as u32;
 /// Receive buffers of connections, 16 KiB each.
 const STREAM_BUFFERS: u32 = 256;
+/// The same where connections are read slowly.
+const SLOW_STREAM_BUFFERS: u32 = 4;
 /// The octets that all edges' receive buffers together may ask for: 1 GiB.
 const RECEIVE_BYTES_TOTAL: u32 = 1 << 30;
 /// The receive buffer of the direct socket, which takes the whole population's traffic one datagram
@@ -86,6 +88,8 @@ pub struct LoadgenConfig {
     pub content: Option<String>,
     /// The same from a file, for other than text.
     pub content_file: Option<PathBuf>,
+    /// Octets a second read of all MSRP connections together; 0 for as they come.
+    pub msrp_read_rate: u64,
     /// The server that the sources call.
     pub target: Option<SocketAddr>,
     /// What challenges are answered with; without it, they are refusals.
@@ -255,6 +259,7 @@ impl Default for LoadgenConfig {
             received: Disturbance::default(),
             content: None,
             content_file: None,
+            msrp_read_rate: 0,
             target: None,
             credentials: None,
             invite: None,
@@ -499,7 +504,12 @@ impl LoadgenConfig {
         };
         if self.takes_streams() {
             config.streams_max = STREAMS_MAX;
-            config.stream_buffers = STREAM_BUFFERS;
+            // A slow reader leaves octets with the kernel, so that its window closes.
+            config.stream_buffers = if self.msrp_read_rate > 0 {
+                SLOW_STREAM_BUFFERS
+            } else {
+                STREAM_BUFFERS
+            };
         }
         config.slab_bytes = TRAIN_BYTES_MAX as u32;
         config.backend = self.backend;
@@ -602,5 +612,61 @@ mod tests {
         config.place = Place::Direct { port: 5060 };
         config.mix = "200:1;edges(0):503".parse().unwrap();
         assert_eq!(config.validate(), Err(ConfigError::NoEdges));
+    }
+
+    /// The keys of a table as serde writes them.
+    fn keys<T: Serialize>(value: &T) -> Vec<String> {
+        let value = serde_json::to_value(value).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn every_key_is_documented_and_every_documented_key_exists() {
+        let document = include_str!("../../docs/loadgen.md");
+        let from = document.find("## Keys of the file").unwrap();
+        let to = document.find("## What the report says").unwrap();
+        // What stands between backquotes in the first cells of tables.
+        let documented: Vec<&str> = document[from..to]
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .flat_map(|row| row.split(" | ").next().unwrap().split('`').step_by(2))
+            .collect();
+        let prose = &document[from..to];
+        let policy = SessionPolicy::default();
+        let mut all = keys(&LoadgenConfig::default());
+        all.extend(keys(&policy));
+        for table in [
+            keys(&Invite::default()),
+            keys(&Flood::default()),
+            keys(&Register::default()),
+            keys(&Disturbance::default()),
+            keys(&policy.device),
+            keys(&Credentials::default()),
+            keys(&ClassConfig {
+                name: String::new(),
+                weight: 1,
+                answer: ok(),
+                session: None,
+            }),
+        ] {
+            for key in &table {
+                assert!(
+                    prose.contains(&format!("`{key}`")),
+                    "`{key}` is not documented"
+                );
+            }
+            all.extend(table);
+        }
+        for key in keys(&LoadgenConfig::default()).iter().chain(&keys(&policy)) {
+            let is_there = documented
+                .iter()
+                .any(|word| word.split('.').next() == Some(key));
+            assert!(is_there, "`{key}` has no row");
+        }
+        for word in documented {
+            let key = word.trim_matches(['[', ']']);
+            let key = key.split('.').next().unwrap();
+            assert!(all.iter().any(|one| one == key), "there is no `{word}`");
+        }
     }
 }

@@ -200,7 +200,7 @@ impl Desk {
         let Some(name) = calls.name(tag) else {
             return false;
         };
-        calls.request(visit.origin, name, &message);
+        calls.request(visit.now_ns, visit.origin, name, &message);
         true
     }
 

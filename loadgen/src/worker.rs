@@ -119,6 +119,7 @@ struct Worker<'c> {
     arrivals_per_turn_max: usize,
     /// The stream of each connection of calls, by its number.
     streams: Vec<Option<StreamId>>,
+    reader: Reader,
     meter: Meter,
     /// Whether the last turn found nothing to do.
     is_idle: bool,
@@ -168,6 +169,7 @@ impl<'c> Worker<'c> {
             datagrams: Vec::with_capacity(DATAGRAMS_PER_SLAB_MAX),
             arrivals_per_turn_max,
             streams: Vec::new(),
+            reader: Reader::default(),
             meter,
             is_idle: false,
             now_ns,
@@ -257,13 +259,16 @@ impl<'c> Worker<'c> {
             port,
             population,
             streams,
+            reader,
             ..
         } = self;
         let Some(calls) = population.links() else {
             return;
         };
-        port.streams(STREAM_EVENTS_PER_TURN_MAX, |event| match event {
+        let events = reader.events(self.config.msrp_read_rate, self.now_ns);
+        port.streams(events, |event| match event {
             StreamEvent::Received { stream, bytes } => {
+                reader.read(bytes.len());
                 if let Some(link) = streams.iter().position(|open| *open == Some(stream)) {
                     calls.link_received(link as u32, bytes);
                 }
@@ -482,10 +487,56 @@ impl<'c> Worker<'c> {
     }
 }
 
+/// How fast connections are read.
+#[derive(Default)]
+struct Reader {
+    /// Octets that may be read now; what was read beyond is owed.
+    octets: f64,
+    last_ns: u64,
+}
+
+impl Reader {
+    /// Returns how many events may be taken now: one at a time where reading has a rate.
+    fn events(&mut self, rate: u64, now_ns: u64) -> usize {
+        if rate == 0 {
+            return STREAM_EVENTS_PER_TURN_MAX;
+        }
+        let passed_ns = now_ns.saturating_sub(std::mem::replace(&mut self.last_ns, now_ns));
+        let earned = passed_ns as f64 * rate as f64 / 1e9;
+        // What was not read for a second is not made up for.
+        self.octets = (self.octets + earned).min(rate as f64);
+        usize::from(self.octets > 0.0)
+    }
+
+    fn read(&mut self, octets: usize) {
+        self.octets -= octets as f64;
+    }
+}
+
 fn record_error(config: &LoadgenConfig, source: std::io::Error) -> LoadgenError {
     let path = config
         .record_sirs
         .as_ref()
         .map_or_else(String::new, |path| path.display().to_string());
     LoadgenError::Record { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_keeps_its_rate() {
+        let mut reader = Reader::default();
+        let mut octets = 0;
+        for turn in 1..=10_000u64 {
+            // A turn of a millisecond, and always 16,384 octets to read.
+            if reader.events(100_000, turn * 1_000_000) > 0 {
+                reader.read(16_384);
+                octets += 16_384;
+            }
+        }
+        assert!((984_000..=1_016_400).contains(&octets), "{octets}");
+        assert_eq!(reader.events(0, 0), STREAM_EVENTS_PER_TURN_MAX);
+    }
 }

@@ -10,7 +10,8 @@ use super::counts::{SessionTotals, Sheet};
 use super::credentials::Accounts;
 use super::edges::Edges;
 use super::gateway::authority;
-use super::lanes::{Disturbance, Draft, Lanes};
+use super::held::Held;
+use super::lanes::{Disturbance, Draft, Kind, Lanes};
 use super::links::Links;
 use super::name::Name;
 use super::people::People;
@@ -101,6 +102,7 @@ pub(crate) struct Calls {
     pub(crate) config: CallsConfig,
     pub(crate) links: Links,
     pub(super) draft: Draft,
+    pub(super) held: Held,
     pub(super) wheel: Wheel,
     pub(super) ppgs: Vec<Ppg>,
     last_ppg: usize,
@@ -145,6 +147,7 @@ impl Calls {
             policies: config.policies.clone(),
             links: Links::default(),
             draft: Draft::new(),
+            held: Held::default(),
             wheel: Wheel::new(now_ns),
             ppgs: Vec::new(),
             last_ppg: 0,
@@ -483,8 +486,29 @@ impl Calls {
     /// Does what is due; returns how much that was.
     #[inline]
     pub(crate) fn advance(&mut self, now_ns: u64) -> usize {
-        let count = self.expire(now_ns);
+        let count = self.expire(now_ns) + self.answer_held(now_ns);
         self.lanes.release_held();
+        count
+    }
+
+    /// Lets answers leave whose time has come; returns how many.
+    fn answer_held(&mut self, now_ns: u64) -> usize {
+        let Calls {
+            held,
+            draft,
+            table,
+            lanes,
+            ..
+        } = self;
+        let mut count = 0;
+        while let Some(answer) = held.take(now_ns) {
+            draft.load(&answer.octets, answer.space_at);
+            lanes.put(Kind::Reply, answer.origin, draft);
+            if let Some(call) = table.live(answer.name) {
+                call.is_answering = false;
+            }
+            count += 1;
+        }
         count
     }
 
@@ -539,6 +563,6 @@ impl Calls {
     /// Tells whether a timer may ring.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.wheel.is_armed()
+        self.wheel.is_armed() || !self.held.is_empty()
     }
 }

@@ -12,7 +12,7 @@ use super::name::{NAME_BYTES, Name};
 use super::policy::Fault;
 use super::table::{State, Text};
 use super::write::{Party, ROUTES_MAX, first_hop, remote_target, routes};
-use crate::hash::public_hash;
+use crate::hash::{public_hash, seeded};
 use crate::population::Origin;
 
 /// RFC 3261 17.1.1.2: Timer D over UDP.
@@ -21,6 +21,7 @@ const TIMER_D_NS: u64 = 32_000_000_000;
 pub(crate) const FLOOD_SLOT: u32 = u32::MAX;
 /// The longest To and route set of a dialog that is kept: most of a datagram.
 const REMOTE_BYTES_MAX: usize = 1024;
+const CONTENT_SALT: u64 = 0x636f_6e74;
 /// The part of a registration's lifetime after which it is refreshed.
 const REFRESH_SHARE: u64 = 2;
 
@@ -348,7 +349,13 @@ impl Calls {
 
     /// Takes a request whose To tag is one of ours.
     #[inline]
-    pub(crate) fn request(&mut self, origin: Origin, name: Name, message: &Message<'_>) {
+    pub(crate) fn request(
+        &mut self,
+        now_ns: u64,
+        origin: Origin,
+        name: Name,
+        message: &Message<'_>,
+    ) {
         let method = message.method();
         let Some(call) = self.table.live(name) else {
             // A BYE that came again is answered again; anything else has no dialog any more.
@@ -367,8 +374,13 @@ impl Calls {
         }
         match method {
             Some(Method::Message) => {
+                // RFC 3261 17.2.2: before its answer a request that comes again changes nothing.
+                let waits = call.is_answering;
+                let class = call.class;
                 self.content(name, message);
-                self.reply(origin, message, 200);
+                if !waits && !self.answer_later(now_ns, (name, class), origin, message) {
+                    self.reply(origin, message, 200);
+                }
             }
             Some(Method::Bye) => {
                 let class = call.class;
@@ -416,6 +428,35 @@ impl Calls {
         counts.content_octets += octets as u64;
         counts.contents_corrupt += u64::from(is_corrupt);
         counts.duplicate_pushes += u64::from(is_duplicate);
+    }
+
+    /// Keeps the answer to a content for the time that the device takes; false when it takes none.
+    #[inline]
+    fn answer_later(
+        &mut self,
+        now_ns: u64,
+        (name, class): (Name, u8),
+        origin: Origin,
+        message: &Message<'_>,
+    ) -> bool {
+        let policy = self.policies[usize::from(class)].as_ref();
+        let Some(delay) = policy.map(|policy| policy.content_delay) else {
+            return false;
+        };
+        if delay.is_none() || !self.draft.response(message, 200, b"") {
+            return false;
+        }
+        let unique = u64::from(name.slot) << 32 | u64::from(name.generation);
+        let drawn = seeded(self.config.seed ^ CONTENT_SALT, unique);
+        let due_ns = now_ns + delay.draw_ns(seeded(drawn, now_ns));
+        let octets = &self.draft.octets[..self.draft.length];
+        let is_held = self
+            .held
+            .put(due_ns, (name, origin), octets, self.draft.space_at);
+        if let Some(call) = self.table.live(name) {
+            call.is_answering = is_held;
+        }
+        is_held
     }
 
     /// Answers a request of a dialog.

@@ -128,6 +128,13 @@ impl Draft {
             space_at: 0,
         }
     }
+
+    /// Takes a message that was drafted before.
+    pub(crate) fn load(&mut self, octets: &[u8], space_at: usize) {
+        let length = octets.len().min(MESSAGE_BYTES_MAX);
+        self.octets[..length].copy_from_slice(&octets[..length]);
+        (self.length, self.space_at) = (length, space_at.min(length));
+    }
 }
 
 impl Lanes {

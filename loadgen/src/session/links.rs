@@ -234,6 +234,9 @@ impl Calls {
         }
         let session = MsrpUri::parse(message.to_uri()).and_then(|uri| uri.session);
         let name = session.and_then(|session| self.name(session));
+        if name.is_some_and(|name| self.is_mute(name)) {
+            return;
+        }
         let code = name.map_or(481, |name| self.chunk(name, message));
         let mut out = [0; OUT_BYTES_MAX];
         if message.wants_response(code) {
@@ -263,6 +266,13 @@ impl Calls {
             );
             self.links.put(number, &out[..written.unwrap_or(0)]);
         }
+    }
+
+    /// Tells whether the device of a call answers nothing on its connection.
+    fn is_mute(&mut self, name: Name) -> bool {
+        let class = self.table.live(name).map(|call| call.class);
+        let policy = class.and_then(|class| self.policies[usize::from(class)].as_ref());
+        policy.is_some_and(|policy| policy.fault == Fault::Mute)
     }
 
     /// Puts one chunk behind those that came before; returns the status to answer with.

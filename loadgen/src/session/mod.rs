@@ -14,6 +14,7 @@ mod dialog;
 mod digest;
 mod edges;
 mod gateway;
+mod held;
 mod lanes;
 mod links;
 mod name;

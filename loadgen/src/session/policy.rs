@@ -93,6 +93,8 @@ pub enum Fault {
     },
     /// It offers MSRP and never connects.
     HalfOpen,
+    /// It binds its MSRP session and answers nothing that comes there.
+    Mute,
     /// It sends each INVITE twice.
     DoubleInvite,
     /// Its token has one digit changed.

@@ -116,6 +116,8 @@ pub(crate) struct Call {
     pub(crate) challenges: u8,
     /// More texts of it stand in [`Long`].
     has_long: bool,
+    /// The answer to the last MESSAGE waits.
+    pub(crate) is_answering: bool,
     /// What a MESSAGE returns.
     pub(crate) told: Told,
     pub(crate) activates_after: bool,
@@ -148,6 +150,7 @@ impl Call {
             sends: 0,
             challenges: 0,
             has_long: false,
+            is_answering: false,
             told: Told::default(),
             activates_after: false,
             is_own: false,
@@ -247,7 +250,7 @@ impl Table {
         (call.cseq, call.remote_cseq, call.challenges) = (0, 0, 0);
         (call.stream_octets, call.stream_is_corrupt) = (0, false);
         (call.sends, call.told) = (0, Told::default());
-        (call.activates_after, call.is_own) = (false, false);
+        (call.activates_after, call.is_own, call.is_answering) = (false, false, false);
         call.lengths = [0; TEXTS];
         call.generation = generation;
         call.origin = origin;

@@ -278,3 +278,40 @@ fn an_invite_is_acknowledged_and_sent_again_with_credentials() {
         (1, 1, 0)
     );
 }
+
+#[test]
+fn a_content_is_answered_after_the_time_that_the_device_takes() {
+    let mut calls = calls(SessionPolicy {
+        content_delay: "2s".parse().unwrap(),
+        ..SessionPolicy::default()
+    });
+    assert!(calls.begin(0, &start()));
+    let (_, invite) = only(&mut calls);
+    let contact = "Contact: <sip:ppg@127.0.0.1:5070>\r\n";
+    answer(&mut calls, S, &invite, "200 OK", "1", contact);
+    left(&mut calls);
+    let invite = Message::parse(invite.as_bytes()).unwrap();
+    let tag = String::from_utf8_lossy(invite.from_tag().unwrap()).into_owned();
+    let content = format!(
+        "MESSAGE sip:alice@127.0.0.1:6000 SIP/2.0\r\nVia: SIP/2.0/UDP {PPG};branch=z9hG4bKm\r\n\
+         From: <sip:ppg@{PPG}>;tag=1\r\nTo: <sip:alice@ims.example>;tag={tag}\r\n\
+         Call-ID: {tag}\r\nCSeq: 1 MESSAGE\r\nContent-Length: 2\r\n\r\nhi"
+    );
+    let content = Message::parse(content.as_bytes()).unwrap();
+    let name = calls.name(tag.as_bytes()).unwrap();
+    for at in [2 * S, 3 * S] {
+        calls.request(at, origin(), name, &content);
+        calls.advance(at);
+        assert!(left(&mut calls).is_empty() && calls.is_timed());
+    }
+    calls.advance(4 * S);
+    assert!(only(&mut calls).1.starts_with("SIP/2.0 200 "));
+    calls.request(5 * S, origin(), name, &content);
+    calls.advance(7 * S);
+    assert!(
+        only(&mut calls).1.starts_with("SIP/2.0 200 "),
+        "repeated late, too"
+    );
+    let counts = &calls.sheets[0].counts;
+    assert_eq!((counts.contents, counts.contents_repeated), (1, 2));
+}

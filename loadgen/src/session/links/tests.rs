@@ -14,8 +14,13 @@ const PATH: &str = "msrp://127.0.0.1:2855/0123456789abcdef;tcp";
 
 /// A device with a session whose answer named an MSRP path, and the session's name.
 fn connected() -> (Calls, String) {
+    connected_with(Fault::None)
+}
+
+fn connected_with(fault: Fault) -> (Calls, String) {
     let policy = SessionPolicy {
         takes: vec![Take::Msrp],
+        fault,
         ..SessionPolicy::default()
     };
     let config = CallsConfig {
@@ -183,4 +188,18 @@ fn what_belongs_to_no_session_is_refused_and_counted() {
         (calls.links.strays, calls.sheets[0].counts.contents),
         (2, 0)
     );
+}
+
+#[test]
+fn a_half_open_device_never_connects_and_a_mute_one_never_answers() {
+    let (mut calls, name) = connected_with(Fault::HalfOpen);
+    assert_eq!(calls.links.take_wanted(), None);
+    assert!(left(&mut calls).is_empty());
+    assert!(calls.name(name.as_bytes()).is_some());
+    let (mut calls, name) = connected_with(Fault::Mute);
+    assert!(calls.links.take_wanted().is_some());
+    assert!(left(&mut calls).contains(" SEND\r\n"), "it binds");
+    calls.link_received(0, &chunk(&name, CONTENT, 0, CONTENT.len(), true));
+    assert!(left(&mut calls).is_empty());
+    assert_eq!(calls.sheets[0].counts.contents, 0);
 }
