@@ -49,3 +49,9 @@ pub use session::{
 };
 pub use tally::{ClassCounts, Tally};
 pub use worker::{LoadgenError, Ready, run};
+
+/// Counts the allocations of each thread, for the tests of the steady state.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: sirocco_ring::allocation::Counting<std::alloc::System> =
+    sirocco_ring::allocation::Counting(std::alloc::System);

@@ -475,4 +475,6 @@ fn tag_hash(message: &Message<'_>) -> u32 {
 }
 
 #[cfg(test)]
+mod steady;
+#[cfg(test)]
 mod tests;

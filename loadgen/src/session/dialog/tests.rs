@@ -10,10 +10,10 @@ use crate::session::lanes::Disturbance;
 use crate::session::people::People;
 use crate::session::policy::{SessionPolicy, Traits};
 
-const S: u64 = 1_000_000_000;
+pub(super) const S: u64 = 1_000_000_000;
 const PPG: &str = "127.0.0.1:5070";
 
-fn calls(policy: SessionPolicy) -> Calls {
+pub(super) fn calls(policy: SessionPolicy) -> Calls {
     let config = CallsConfig {
         seed: 7,
         calls_max: 16,
@@ -31,7 +31,7 @@ fn calls(policy: SessionPolicy) -> Calls {
     calls
 }
 
-fn start() -> Start<'static> {
+pub(super) fn start() -> Start<'static> {
     Start {
         origin: origin(),
         class: 0,
