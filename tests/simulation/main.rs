@@ -1,8 +1,10 @@
 //! Seeded simulation of the shard: no kernel, no clock, thousands of devices, a bad network, and after
-//! each run books that balance and a wire on which every rule was kept.
+//! each run books that balance and a wire on which every rule was kept. `world` dispatches SIRs with all
+//! that an order may be; `calls` has devices that follow them with sessions.
 //!
 //! A failing seed prints the line that replays it. `SEEDS=5000` runs that many seeds, `SEED=17` one.
 
+mod calls;
 mod devices;
 mod network;
 mod observer;
@@ -13,11 +15,17 @@ mod random;
 mod reckon;
 mod world;
 
+use std::alloc::System;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use sirocco_ring::allocation::Counting;
 use world::{Story, run};
+
+/// Counts the allocations of each thread.
+#[global_allocator]
+static ALLOCATOR: Counting<System> = Counting(System);
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 200;
@@ -31,7 +39,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs one seed; a breach or a panic tells how to run it again.
-fn run_seed(seed: u64) -> Result<Story, String> {
+fn run_seed<S>(run: fn(u64) -> Result<S, String>, seed: u64) -> Result<S, String> {
     let replay = format!("SEED={seed} cargo test -p sirocco-tests --test simulation");
     match catch_unwind(|| run(seed)) {
         Ok(Ok(story)) => Ok(story),
@@ -40,8 +48,12 @@ fn run_seed(seed: u64) -> Result<Story, String> {
     }
 }
 
-/// Runs seeds on all cores; all failures in the order of their seeds.
-fn run_all(first: u64, count: u64) -> (Vec<Story>, Vec<String>) {
+/// Runs seeds on all cores; their stories in the order of seeds.
+///
+/// # Panics
+/// With all failures, if there are any.
+fn run_all<S: Send>(run: fn(u64) -> Result<S, String>) -> Vec<S> {
+    let (first, count) = seeds();
     let next = AtomicU64::new(first);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -51,7 +63,7 @@ fn run_all(first: u64, count: u64) -> (Vec<Story>, Vec<String>) {
             if seed >= first + count {
                 return ran;
             }
-            ran.push((seed, run_seed(seed)));
+            ran.push((seed, run_seed(run, seed)));
         }
     };
     let mut ran: Vec<_> = thread::scope(|scope| {
@@ -70,25 +82,30 @@ fn run_all(first: u64, count: u64) -> (Vec<Story>, Vec<String>) {
             Err(failure) => failures.push(failure),
         }
     }
-    (stories, failures)
-}
-
-#[test]
-fn every_seed_keeps_every_rule() {
-    let (first, count) = match number("SEED") {
-        Some(seed) => (seed, 1),
-        None => (
-            number("SEED_FIRST").unwrap_or(1),
-            number("SEEDS").unwrap_or(SEEDS),
-        ),
-    };
-    let (stories, failures) = run_all(first, count);
     assert!(
         failures.is_empty(),
         "{} of {count} seeds:\n{}",
         failures.len(),
         failures.join("\n")
     );
+    stories
+}
+
+/// The first seed to run, and how many.
+fn seeds() -> (u64, u64) {
+    match number("SEED") {
+        Some(seed) => (seed, 1),
+        None => (
+            number("SEED_FIRST").unwrap_or(1),
+            number("SEEDS").unwrap_or(SEEDS),
+        ),
+    }
+}
+
+#[test]
+fn every_seed_keeps_every_rule() {
+    let stories = run_all(run);
+    let count = stories.len() as u64;
     let sum = |part: fn(&Story) -> u64| stories.iter().map(part).sum::<u64>();
     println!(
         "{count} seeds: {} units, {} SIRs, {} retransmissions, {} delivered, {} failed, {} expired, \
@@ -118,6 +135,6 @@ fn every_seed_keeps_every_rule() {
 #[test]
 fn a_seed_runs_alike_each_time() {
     for seed in [3, 4, 5] {
-        assert_eq!(run_seed(seed), run_seed(seed));
+        assert_eq!(run_seed(run, seed), run_seed(run, seed));
     }
 }

@@ -55,39 +55,39 @@ pub enum Event {
 }
 
 /// Events to come.
-pub struct Network {
-    queue: BinaryHeap<Reverse<Entry>>,
+pub struct Network<E> {
+    queue: BinaryHeap<Reverse<Entry<E>>>,
     serial: u64,
     faults: Faults,
 }
 
-struct Entry {
+struct Entry<E> {
     at: u64,
     serial: u64,
-    event: Event,
+    event: E,
 }
 
-impl PartialEq for Entry {
+impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
         (self.at, self.serial) == (other.at, other.serial)
     }
 }
 
-impl Eq for Entry {}
+impl<E> Eq for Entry<E> {}
 
-impl PartialOrd for Entry {
+impl<E> PartialOrd for Entry<E> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.serial).cmp(&(other.at, other.serial))
     }
 }
 
-impl Network {
+impl<E: Clone> Network<E> {
     /// Builds a network in which nothing is on its way.
     pub fn new(faults: Faults) -> Self {
         Self {
@@ -98,14 +98,14 @@ impl Network {
     }
 
     /// Lets an event happen at a time.
-    pub fn at(&mut self, at: u64, event: Event) {
+    pub fn at(&mut self, at: u64, event: E) {
         self.serial += 1;
         let serial = self.serial;
         self.queue.push(Reverse(Entry { at, serial, event }));
     }
 
     /// Carries a datagram that leaves at `now`: never, once or twice.
-    pub fn carry(&mut self, random: &mut Random, now: u64, event: &Event) {
+    pub fn carry(&mut self, random: &mut Random, now: u64, event: &E) {
         let faults = self.faults;
         let copies = 1 + u64::from(random.chance(faults.doubled_per_mille));
         for _ in 0..copies {
@@ -126,7 +126,7 @@ impl Network {
     }
 
     /// Takes the next event that is due at `now`.
-    pub fn take(&mut self, now: u64) -> Option<Event> {
+    pub fn take(&mut self, now: u64) -> Option<E> {
         if self.next_ns()? > now {
             return None;
         }

@@ -44,6 +44,13 @@ pub struct Person {
     pub was_there: bool,
 }
 
+impl Person {
+    /// The device identity as it is shown to others: an IMEI is obfuscated.
+    pub fn shown(&self) -> &str {
+        &self.uri[self.aor.len() + ";gr=".len()..]
+    }
+}
+
 /// All identities and devices.
 pub struct People {
     /// All devices.

@@ -20,9 +20,9 @@ use crate::outbox::Slabs;
 use crate::people::{IMEI_NAMESPACE, People, Shape};
 use crate::random::Random;
 
-/// Where answers come from: every simulated next hop has this address.
 /// Where the shard is.
 const SENT_BY: &str = "127.0.0.1:5070";
+/// Where answers come from: every simulated next hop has this address.
 const EDGE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 20_000));
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
@@ -86,7 +86,7 @@ pub struct World {
     pub(crate) start: u64,
     pub(crate) shard: Shard,
     slabs: Slabs,
-    network: Network,
+    network: Network<Event>,
     pub(crate) people: People,
     pub(crate) orders: Vec<Planned>,
     pub(crate) taken: HashSet<usize>,
@@ -140,6 +140,9 @@ impl Plan {
             retries_max: random.between(0, 3) as u8,
             slabs: random.between(4, 64) as u32,
             record_outcomes: true,
+            // No device follows with a session here: tables for millions would be made for nothing.
+            sessions_max: 16,
+            tokens_remembered: 1 << 10,
             ..EngineConfig::default()
         };
         let ending = random.below(10);
