@@ -105,7 +105,7 @@ fn is_declared(text: &str, name: &str) -> Result<(), &'static str> {
             && line
                 .strip_prefix(item)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with([',', ':', ' ', '(']));
-        is_part || DECLARATIONS.iter().any(|keyword| by_keyword(keyword))
+        is_part || DECLARATIONS.iter().any(by_keyword)
     };
     if !owner.is_empty() && !code.lines().any(|line| names(line, owner)) {
         return Err("is of a type that the file does not name; correct the row");
