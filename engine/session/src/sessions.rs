@@ -27,6 +27,7 @@ use crate::lookup::Lookup;
 use crate::names::Names;
 use crate::slot::{State, Table, mark};
 use crate::wheel::{AHEAD_MAX_NS, Handle, Wheel};
+use memchr::memmem::Finder;
 use sirocco_wire::sdp::connection_data;
 use sirocco_wire::sip::mould::tag_of;
 use sirocco_wire::sip::{Message, Method};
@@ -128,8 +129,8 @@ pub struct Sessions {
     /// What fires, and the tick that it was armed for.
     expired: Vec<(Handle, u64)>,
     scratch: Box<[u8]>,
-    /// An Allow that lists MESSAGE: most are like the last one.
-    allow_known: Vec<u8>,
+    /// The line of an Allow that lists MESSAGE: most are like the last one.
+    allow_known: Option<Finder<'static>>,
     refusals: Allowances,
     counts: SessionCounts,
     draining: bool,
@@ -157,7 +158,7 @@ impl Sessions {
             wheel: Wheel::new(now, 0),
             expired: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
-            allow_known: Vec::new(),
+            allow_known: None,
             refusals: Allowances::new(config.refusals_per_s_max, now),
             counts: SessionCounts::default(),
             draining: false,
