@@ -6,16 +6,20 @@
 
 use crate::asked::{address_uri, uri_address, uri_param};
 use memchr::memchr;
+use sirocco_wire::sdp::MessageStream;
 use sirocco_wire::sip::list::list_values;
+use sirocco_wire::writer::Writer;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Longest From, and longest Contact: far above real ones, so that a session cannot be made expensive.
 const ADDRESS_MAX: usize = 512;
 /// Longest Call-ID, To, and MSRP path with the types that go with it.
-pub const TEXT_MAX: usize = 255;
+const TEXT_MAX: usize = 255;
+/// One more than the longest text of an MSRP path: a longer one shows by its length.
+pub const MSRP_TEXT_MAX: usize = TEXT_MAX + 1;
 /// Stands between the MSRP path and the accepted types.
-pub const TYPES_BEHIND: u8 = b'\n';
+const TYPES_BEHIND: u8 = b'\n';
 /// Longest route set: about ten proxies.
 const ROUTES_MAX: usize = 1024;
 /// Octets in front of the texts: lengths, what Contact shares with From, the time.
@@ -173,6 +177,23 @@ impl<'a> Texts<'a> {
             opened_s: u32::from_le_bytes([head[0], head[1], head[2], head[3]]),
         }
     }
+}
+
+/// What the device's MSRP path and its accepted types come to as one text; types that do not fit are left out.
+pub fn msrp_text<'a>(room: &'a mut [u8; MSRP_TEXT_MAX], stream: &MessageStream<'_>) -> &'a [u8] {
+    let mut writer = Writer::new(room);
+    let fits = writer.put(stream.path).is_ok();
+    let mut lead = TYPES_BEHIND;
+    for kind in stream.accept_types.split(|octet| *octet == b' ') {
+        if writer.len() + 1 + kind.len() > MSRP_TEXT_MAX {
+            break;
+        }
+        let _ = writer.put(&[lead]).and_then(|()| writer.put(kind));
+        lead = b' ';
+    }
+    // A path that is too long makes a text that is too long to be kept.
+    let length = if fits { writer.len() } else { MSRP_TEXT_MAX };
+    &room[..length]
 }
 
 fn read_peer(octets: &[u8]) -> SocketAddr {

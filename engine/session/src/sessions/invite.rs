@@ -9,7 +9,7 @@ use super::stateless::{invitation, return_path};
 use super::{Sessions, T1_NS, Turn, send};
 use crate::arena::{TEXT_BYTES_MAX, TextRef};
 use crate::asked::{Asked, address_uri};
-use crate::dialog::{TEXT_MAX, TYPES_BEHIND, Texts};
+use crate::dialog::{MSRP_TEXT_MAX, Texts, msrp_text};
 use crate::host::{Content, Grant, Host, Outbox, Path, Push, Refusal};
 use crate::render::Response;
 use crate::slot::mark;
@@ -35,10 +35,10 @@ const TOO_LARGE: Status = Status {
 
 /// Octets in front of a 2xx that is kept: its length and the CSeq number of its INVITE.
 const ACCEPTED_HEAD: usize = 6;
+/// Longest offer that is remembered.
+const OFFER_KNOWN_MAX: usize = 512;
 /// Longest Allow that is remembered.
 const ALLOW_KNOWN_MAX: usize = 256;
-/// One more than the longest text of an MSRP path: a longer one shows by its length.
-const MSRP_TEXT_MAX: usize = TEXT_MAX + 1;
 
 /// How the content of a session will travel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,8 +244,18 @@ impl Sessions {
             self.answer(turn, asked, Status::of(415), b"Accept: application/sdp\r\n");
             return None;
         }
+        // The answer to an offer without streams is what we would offer, and most such offers are like the last one.
+        if body == &*self.offer_known {
+            return Some(None);
+        }
         match Description::parse(body) {
-            Ok(offer) if is_answerable(&offer) => Some(Some(offer)),
+            Ok(offer) if is_answerable(&offer) => {
+                let is_usual = offer.stream_count == 0 && offer.time == b"0 0";
+                if is_usual && body.len() <= OFFER_KNOWN_MAX {
+                    self.offer_known = body.into();
+                }
+                Some(Some(offer))
+            }
             _ => {
                 self.refuse(turn, asked, Status::of(488), |refused| &mut refused.offer);
                 None
@@ -548,23 +558,6 @@ impl Sessions {
         let cell = self.arena.octets(accepted);
         u32::from_le_bytes([cell[2], cell[3], cell[4], cell[5]])
     }
-}
-
-/// What the device's MSRP path and its accepted types come to as one text; types that do not fit are left out.
-fn msrp_text<'a>(room: &'a mut [u8; MSRP_TEXT_MAX], stream: &MessageStream<'_>) -> &'a [u8] {
-    let mut writer = Writer::new(room);
-    let fits = writer.put(stream.path).is_ok();
-    let mut lead = TYPES_BEHIND;
-    for kind in stream.accept_types.split(|octet| *octet == b' ') {
-        if writer.len() + 1 + kind.len() > MSRP_TEXT_MAX {
-            break;
-        }
-        let _ = writer.put(&[lead]).and_then(|()| writer.put(kind));
-        lead = b' ';
-    }
-    // A path that is too long makes a text that is too long to be kept.
-    let length = if fits { writer.len() } else { MSRP_TEXT_MAX };
-    &room[..length]
 }
 
 #[inline]

@@ -147,6 +147,20 @@ fn what_an_invite_lacks_is_named() {
 }
 
 #[test]
+fn the_answer_to_a_known_offer_is_that_of_an_unknown_one() {
+    let mut device = Device::new(config());
+    let mut again = Device::new(config());
+    again.call_id = "other".to_owned();
+    again.build();
+    again.call_id = device.call_id.clone();
+    let bodies = [device.build(), again.build()].map(|accepted| {
+        let (_, body) = accepted.split_once("\r\n\r\n").expect("a body");
+        body.to_owned()
+    });
+    assert_eq!(bodies[0], bodies[1]);
+}
+
+#[test]
 fn an_invite_without_an_offer_gets_one() {
     let mut device = Device::new(config());
     device.say(&device.invite_with("", "application/sdp", ""));
