@@ -7,6 +7,7 @@ mod bench;
 #[path = "../src/process.rs"]
 mod process;
 mod roles;
+mod sessions;
 
 use std::path::Path;
 use std::process::Command;

@@ -13,13 +13,15 @@ use crate::process::{Directory, Guarded, PATIENCE, run};
 use crate::sirocco;
 
 /// A role that speaks in JSON lines and is told in lines.
-struct Role {
-    child: Guarded,
+pub struct Role {
+    /// Its process.
+    pub child: Guarded,
     events: Receiver<Value>,
 }
 
 impl Role {
-    fn start(command: &mut Command) -> Self {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -39,17 +41,19 @@ impl Role {
         Self { child, events }
     }
 
-    fn tell(&mut self, line: &str) {
+    /// Tells it a line.
+    pub fn tell(&mut self, line: &str) {
         let stdin = self.child.0.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "{line}").expect("a role that listens");
     }
 
     /// The next event of a name; those of `seen` are passed over.
-    fn event(&self, name: &str) -> Value {
+    pub fn event(&self, name: &str) -> Value {
         self.event_where(name, |_| true)
     }
 
-    fn event_where(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The next event of a name for which `wanted` holds.
+    pub fn event_where(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let event = self.events.recv_timeout(PATIENCE);
             let event = event.unwrap_or_else(|_| panic!("waited in vain for event {name}"));
@@ -60,7 +64,7 @@ impl Role {
     }
 
     /// Everything until the end, and the exit code.
-    fn end(mut self) -> (Vec<Value>, Option<i32>) {
+    pub fn end(mut self) -> (Vec<Value>, Option<i32>) {
         let code = self.child.exit_code();
         (self.events.iter().collect(), code)
     }
