@@ -6,7 +6,7 @@
 //! octets of all contents are bounded: those of orders that ended longest ago make room. It pushes
 //! nothing; `sirocco_session` does.
 
-use crate::order::{Mode, Pushed, Selector};
+use crate::order::{Pushed, Selector};
 use crate::token::{CONTENTS_MAX, Tick};
 pub use sirocco_session::Push;
 use std::collections::VecDeque;
@@ -21,8 +21,6 @@ const LINGERING_BYTES_MAX: usize = 256 << 20;
 pub struct Content {
     /// What is pushed, and how.
     pub pushed: Pushed,
-    /// Addressing mode of the SIRs.
-    pub mode: Mode,
     /// Which devices were wanted.
     pub selector: Selector,
 }

@@ -3,7 +3,7 @@
 //! A SIR answered 2xx owes a session until its token expires. It is built once, or by several devices
 //! where the SIR named no device; it is wanted or not; its content is delivered or not; or nobody came.
 //! No state is kept for a SIR: what is owed is counted by the second in which its token expires, so that
-//! the memory of it is bounded by the lifetime of tokens. Called by the shard, once a second to sweep.
+//! the memory of it is bounded by the lifetime of tokens. Called by the reception, every turn to sweep.
 
 use crate::token::TOKEN_LIFETIME_S_MAX;
 use serde::{Deserialize, Serialize};

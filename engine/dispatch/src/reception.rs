@@ -65,10 +65,16 @@ struct Owner {
     expiry_s: u64,
     /// High 8 bits of the number of its content, whose low ones the session knows.
     content_high: u8,
-    /// The device's number.
+    /// The device's number, of which the words keep the low 22 bits.
     device: u64,
-    /// All bits of the number are known, not the low 22 of [`DEVICE_MASK`] alone.
-    is_whole: bool,
+}
+
+/// One device of one user, by its number: `mask` has the bits of it that are known.
+#[derive(Clone, Copy)]
+struct Holding {
+    identity: Identity,
+    device: u64,
+    mask: u64,
 }
 
 const SHAPE_BITS: u32 = 20;
@@ -113,7 +119,14 @@ impl Owner {
             expiry_s: high & ((1 << EXPIRY_BITS) - 1),
             content_high: (high >> EXPIRY_BITS) as u8,
             device: high >> (EXPIRY_BITS + CONTENT_HIGH_BITS),
-            is_whole: false,
+        }
+    }
+
+    fn holding(&self) -> Holding {
+        Holding {
+            identity: self.identity,
+            device: self.device,
+            mask: DEVICE_MASK,
         }
     }
 }
@@ -176,7 +189,6 @@ impl Reception {
             expiry_s: 0,
             content_high: (content >> 16) as u8,
             device: number,
-            is_whole: false,
         };
         Some((*session, owner.grant(content)))
     }
@@ -191,7 +203,7 @@ impl Reception {
     /// A number that stands for a device of the index, whatever form it shows.
     fn number(&self, device: &Device, text: &[u8]) -> u64 {
         if device.has_text_id() {
-            self.number_shown(text)
+            self.number_shown(PackedDevice::pack(text).as_ref(), text)
         } else {
             self.number_of(&packed(device))
         }
@@ -199,9 +211,9 @@ impl Reception {
 
     /// The number of a device by what it shows: the same for all spellings that pack alike, also where the
     /// index keeps its own as text.
-    fn number_shown(&self, text: &[u8]) -> u64 {
-        match PackedDevice::pack(text) {
-            Some(packed) => self.number_of(&packed),
+    fn number_shown(&self, packed: Option<&PackedDevice>, text: &[u8]) -> u64 {
+        match packed {
+            Some(packed) => self.number_of(packed),
             None => self.number_of_text(text),
         }
     }
@@ -258,11 +270,11 @@ impl Desk<'_> {
         }
         // An ordinary user agent may name no device: where its user has one alone, it is that one.
         let sole = (!claim.is_bound() && invitation.device.is_empty()).then(|| self.sole(identity));
-        let device = match (sole.flatten(), &shown) {
-            (Some(sole), _) => sole,
-            (None, Some(shown)) => self.reception.number_of(shown),
-            (None, None) => self.reception.number_of_text(invitation.device),
+        let named = || {
+            self.reception
+                .number_shown(shown.as_ref(), invitation.device)
         };
+        let device = sole.flatten().unwrap_or_else(named);
         Ok(Checked {
             claim,
             identity,
@@ -303,19 +315,18 @@ impl Desk<'_> {
             || (is_own_gruu() && key.verify(claim, Holder::Text(device, b"")))
     }
 
-    /// The place of a device in its identity's run, by its number, of which the owner of a session has
-    /// the low bits alone: `mask` tells which count.
-    fn find(&self, identity: Identity, device: u64, mask: u64) -> Option<(usize, Device)> {
-        let same = |number: u64| number & mask == device & mask;
-        let devices = self.index.devices(self.index.lookup(identity));
-        let place = devices.iter().position(|held| {
+    /// A device of the index; `None` if it has left.
+    fn find(&self, holding: Holding) -> Option<Device> {
+        let same = |number: u64| (number ^ holding.device) & holding.mask == 0;
+        let devices = self.index.devices(self.index.lookup(holding.identity));
+        let mut devices = devices.iter().copied();
+        devices.find(|held| {
             let text = self.index.device_id_text(held);
             let hidden = || self.kept.obfuscated(held, text);
             let is_imei = held.kind() == DeviceKind::Imei;
             same(self.reception.number(held, text))
                 || is_imei && hidden().is_some_and(|hidden| same(self.reception.number_of(&hidden)))
-        });
-        place.map(|place| (place, devices[place]))
+        })
     }
 
     /// Uses a token up; `Err` if this device has used it before. Tells which session of its SIR it opens.
@@ -330,9 +341,8 @@ impl Desk<'_> {
             });
         }
         // Any device of the user may come, each of them once; one that the index lacks is a stranger.
-        let Some((_, device)) = self.find(checked.identity, checked.device, u64::MAX) else {
-            return Err(Refusal::TokenForged);
-        };
+        let device = self.find(checked.holding());
+        let device = device.ok_or(Refusal::TokenForged)?;
         // Its own number, whichever of its forms it shows.
         let number = self
             .reception
@@ -343,9 +353,7 @@ impl Desk<'_> {
         let content = self.reception.contents.at(claim.content());
         let text = self.index.device_id_text(&device);
         let hidden = || self.kept.obfuscated(&device, text);
-        let is_wanted = content.is_none_or(|content| {
-            content.selector.wants_all || content.selector.wants(&device, text, hidden)
-        });
+        let is_wanted = content.is_none_or(|content| content.selector.wants(&device, text, hidden));
         Ok(Standing {
             is_first,
             is_wanted,
@@ -357,7 +365,7 @@ impl Desk<'_> {
         if self.reception.keeps_connections {
             let place = self.reception.place(owner.identity, owner.device);
             self.reception.connections.insert(place, session);
-            self.mark(owner, true);
+            self.mark(owner.holding(), true);
         }
     }
 
@@ -366,26 +374,21 @@ impl Desk<'_> {
         let place = self.reception.place(owner.identity, owner.device);
         if self.reception.connections.get(&place) == Some(&session) {
             self.reception.connections.remove(&place);
-            self.mark(owner, false);
+            self.mark(owner.holding(), false);
         }
     }
 
-    fn mark(&mut self, owner: &Owner, connected: bool) {
+    fn mark(&mut self, holding: Holding, connected: bool) {
         let change = Change {
             connected: Some(connected),
             ..Change::default()
         };
-        self.change(owner, &change);
+        self.change(holding, &change);
     }
 
-    /// Changes some fields of an owner's device; `false` if the index no longer has it.
-    fn change(&mut self, owner: &Owner, change: &Change) -> bool {
-        let mask = if owner.is_whole {
-            u64::MAX
-        } else {
-            DEVICE_MASK
-        };
-        let Some((_, device)) = self.find(owner.identity, owner.device, mask) else {
+    /// Changes some fields of a device; `false` if the index no longer has it.
+    fn change(&mut self, holding: Holding, change: &Change) -> bool {
+        let Some(device) = self.find(holding) else {
             return false;
         };
         let text = self.index.device_id_text(&device).to_vec();
@@ -400,11 +403,11 @@ impl Desk<'_> {
                 bytes: *device.packed_id(),
             }
         };
-        let changed = self.index.update(owner.identity, &id, change);
+        let changed = self.index.update(holding.identity, &id, change);
         changed.unwrap_or(false)
     }
 
-    fn take_returned(&mut self, owner: &Owner, parameters: &[u8]) {
+    fn take_returned(&mut self, holding: Holding, parameters: &[u8]) {
         let returned = Returned::read(parameters);
         self.reception.returned.count(&returned);
         if returned.refusal.is_some() {
@@ -412,7 +415,7 @@ impl Desk<'_> {
         }
         let change = returned.change();
         if let Some(change) = change
-            && !self.change(owner, &change)
+            && !self.change(holding, &change)
         {
             self.reception.returned.unknown_devices += 1;
         }
@@ -448,7 +451,6 @@ impl Host for Desk<'_> {
             expiry_s: expiry / TICKS_PER_S,
             content_high: (claim.content() >> 16) as u8,
             device: checked.device,
-            is_whole: false,
         };
         Ok(owner.grant(claim.content()))
     }
@@ -472,8 +474,8 @@ impl Host for Desk<'_> {
         parameters: &[u8],
     ) -> Result<(), Refusal> {
         let tick = self.reception.token_key.tick(now);
-        let owner = self.check(tick, invitation)?.owner();
-        self.take_returned(&owner, parameters);
+        let holding = self.check(tick, invitation)?.holding();
+        self.take_returned(holding, parameters);
         Ok(())
     }
 
@@ -499,7 +501,7 @@ impl Host for Desk<'_> {
             expires_s: Some(now_s.saturating_add(expires_s.min(REGISTERED_S_MAX))),
             ..Change::default()
         };
-        if !self.change(&checked.owner(), &change) {
+        if !self.change(checked.holding(), &change) {
             return Err(Refusal::TokenForged);
         }
         self.reception.returned.registered += 1;
@@ -511,7 +513,7 @@ impl Host for Desk<'_> {
             .to_ascii_lowercase()
             .starts_with(b"text/parameters")
         {
-            self.take_returned(&Owner::read(owner), body);
+            self.take_returned(Owner::read(owner).holding(), body);
         }
     }
 
@@ -544,17 +546,11 @@ impl Host for Desk<'_> {
 }
 
 impl Checked {
-    fn owner(&self) -> Owner {
-        Owner {
+    fn holding(&self) -> Holding {
+        Holding {
             identity: self.identity,
-            standing: Standing {
-                is_first: false,
-                is_wanted: true,
-            },
-            expiry_s: 0,
-            content_high: 0,
             device: self.device,
-            is_whole: true,
+            mask: u64::MAX,
         }
     }
 }

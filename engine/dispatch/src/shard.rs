@@ -274,7 +274,6 @@ impl Shard {
         };
         let content = contents::Content {
             pushed: std::mem::take(&mut order.content),
-            mode: order.mode,
             selector: order.selector.clone(),
         };
         let content = self

@@ -22,6 +22,15 @@ enum Write {
     Close,
 }
 
+/// What the port is told for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// Send these octets, all or none.
+    Octets(&'a [u8]),
+    /// Close it; what the answer is does not matter.
+    Close,
+}
+
 /// What the port says to octets for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -85,18 +94,20 @@ impl StreamWrites {
         self.writes.is_empty() && self.staged.is_empty()
     }
 
-    /// Hands everything over: `send` says whether the connection had room, `close` closes one.
-    pub fn hand_over(&mut self, send: impl Fn(StreamId, &[u8]) -> Taken, close: impl Fn(StreamId)) {
+    /// Hands everything over; `tell` says whether the connection had room.
+    pub fn hand_over(&mut self, mut tell: impl FnMut(StreamId, Told<'_>) -> Taken) {
         for (stream, write) in self.writes.drain(..) {
             match write {
-                Write::Close => close(stream),
+                Write::Close => {
+                    tell(stream, Told::Close);
+                }
                 Write::Octets(range) => {
                     let octets = &self.octets[range];
                     let waits = self.held.get(&stream).is_some_and(|held| !held.is_empty());
                     let taken = if waits {
                         Taken::Full
                     } else {
-                        send(stream, octets)
+                        tell(stream, Told::Octets(octets))
                     };
                     match taken {
                         Taken::All => {}
@@ -163,27 +174,27 @@ impl StreamWrites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
 
     const A: StreamId = StreamId(1);
     const B: StreamId = StreamId(2);
+
+    fn octets_of(told: Told<'_>) -> &[u8] {
+        match told {
+            Told::Octets(octets) => octets,
+            Told::Close => panic!("nothing is closed"),
+        }
+    }
 
     #[test]
     fn octets_go_in_order_and_a_full_connection_holds_up_itself_alone() {
         let mut writes = StreamWrites::default();
         assert!(writes.write(A, b"one ") && writes.write(A, b"two") && writes.write(B, b"b"));
-        let sent = RefCell::new(Vec::new());
-        writes.hand_over(
-            |stream, octets| {
-                sent.borrow_mut().push((stream, octets.to_vec()));
-                if stream == B { Taken::All } else { Taken::Full }
-            },
-            |_| panic!("nothing is closed"),
-        );
-        assert_eq!(
-            sent.into_inner(),
-            [(A, b"one two".to_vec()), (B, b"b".to_vec())]
-        );
+        let mut sent = Vec::new();
+        writes.hand_over(|stream, told| {
+            sent.push((stream, octets_of(told).to_vec()));
+            if stream == B { Taken::All } else { Taken::Full }
+        });
+        assert_eq!(sent, [(A, b"one two".to_vec()), (B, b"b".to_vec())]);
         assert!(!writes.write(A, b"three"), "full until it drains");
         assert!(writes.write(B, b"c"));
         assert!(!writes.drained(A, |_| Taken::Full));
@@ -200,15 +211,12 @@ mod tests {
         let chunk = vec![0; 10 << 10];
         let taken = (0..1_000).filter(|_| writes.write(A, &chunk)).count();
         assert_eq!(taken, STREAM_BYTES_MAX / chunk.len());
-        let largest = RefCell::new(0);
-        writes.hand_over(
-            |_, octets| {
-                largest.replace_with(|largest| octets.len().max(*largest));
-                Taken::All
-            },
-            |_| panic!("nothing is closed"),
-        );
-        assert!(largest.into_inner() <= PIECE_BYTES_MAX);
+        let mut largest = 0;
+        writes.hand_over(|_, told| {
+            largest = octets_of(told).len().max(largest);
+            Taken::All
+        });
+        assert!(largest <= PIECE_BYTES_MAX);
         assert_eq!(writes.take_drained(), [A]);
         assert!(writes.drained(A, |_| panic!("nothing is held")));
         assert!(writes.write(A, &chunk));
@@ -222,18 +230,22 @@ mod tests {
             while writes.write(StreamId(stream), &chunk) {}
         }
         assert!(writes.octets.len() <= STAGED_BYTES_MAX);
-        writes.hand_over(|_, _| Taken::Full, |_| panic!("nothing is closed"));
+        writes.hand_over(|_, told| {
+            octets_of(told);
+            Taken::Full
+        });
         assert!(writes.held_bytes() <= STAGED_BYTES_MAX);
         (0..1_000).for_each(|stream| writes.note_gone(StreamId(stream)));
         while writes.take_gone().is_some() {}
         assert_eq!(writes.held_bytes(), 0);
         writes.close(B);
-        let closed = RefCell::new(Vec::new());
-        writes.hand_over(
-            |_, _| panic!("forgotten"),
-            |stream| closed.borrow_mut().push(stream),
-        );
-        assert_eq!(closed.into_inner(), [B]);
+        let mut closed = Vec::new();
+        writes.hand_over(|stream, told| {
+            assert_eq!(told, Told::Close, "the octets are forgotten");
+            closed.push(stream);
+            Taken::All
+        });
+        assert_eq!(closed, [B]);
         assert!(writes.write(A, &chunk));
     }
 
@@ -241,7 +253,10 @@ mod tests {
     fn octets_for_a_connection_that_is_no_more_are_dropped() {
         let mut writes = StreamWrites::default();
         assert!(writes.write(A, b"late"));
-        writes.hand_over(|_, _| Taken::Gone, |_| panic!("nothing is closed"));
+        writes.hand_over(|_, told| {
+            octets_of(told);
+            Taken::Gone
+        });
         assert_eq!((writes.held_bytes(), writes.take_gone()), (0, Some(A)));
         assert_eq!(writes.take_gone(), None);
     }

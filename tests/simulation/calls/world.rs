@@ -3,13 +3,13 @@
 //! A turn does what the worker does, in its order: datagrams, connections, orders, timers, selection,
 //! departures. After every turn the books have to balance.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sirocco_dispatch::order::Order;
 use sirocco_dispatch::shard::{Keys, Shard};
+use sirocco_dispatch::streams::{Taken, Told};
 use sirocco_dispatch::templates::Sender;
 use sirocco_session::{SessionConfig, StreamId, StreamKind};
 use sirocco_wire::sip::message::{Message, Method};
@@ -475,13 +475,15 @@ impl World {
         if writes.is_empty() {
             return false;
         }
-        let cables = RefCell::new(&mut self.cables);
-        let lost = RefCell::new(Vec::new());
-        writes.hand_over(
-            |stream, octets| cables.borrow_mut().send(stream, octets),
-            |stream| lost.borrow_mut().extend(cables.borrow_mut().close(stream)),
-        );
-        for call in lost.into_inner() {
+        let (cables, mut lost) = (&mut self.cables, Vec::new());
+        writes.hand_over(|stream, told| match told {
+            Told::Octets(octets) => cables.send(stream, octets),
+            Told::Close => {
+                lost.extend(cables.close(stream));
+                Taken::All
+            }
+        });
+        for call in lost {
             self.calls[call].lost_cable = true;
         }
         true

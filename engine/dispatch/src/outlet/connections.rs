@@ -5,7 +5,7 @@
 
 use super::{Kind, Outlet};
 use crate::shard::Shard;
-use crate::streams::Taken;
+use crate::streams::{Taken, Told};
 use sirocco_ring::{Port, StreamEvent, StreamFull};
 use sirocco_session::{StreamId, StreamKind};
 
@@ -74,10 +74,11 @@ fn hand_over(port: &mut Port, shard: &mut Shard) {
     if writes.is_empty() {
         return;
     }
-    let port = std::cell::RefCell::new(port);
-    let id = |stream: StreamId| sirocco_ring::StreamId::from_bits(stream.0);
-    writes.hand_over(
-        |stream, octets| offer(*port.borrow_mut(), stream, octets),
-        |stream| port.borrow_mut().close_stream(id(stream)),
-    );
+    writes.hand_over(|stream, told| match told {
+        Told::Octets(octets) => offer(port, stream, octets),
+        Told::Close => {
+            port.close_stream(sirocco_ring::StreamId::from_bits(stream.0));
+            Taken::All
+        }
+    });
 }

@@ -28,11 +28,6 @@ impl Shard {
         self.intake.stop_loads();
     }
 
-    /// Sends BYE in every session; what they push is given up.
-    pub fn hang_up(&mut self, now: u64) {
-        self.end_sessions(now);
-    }
-
     /// Whether the shard drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {

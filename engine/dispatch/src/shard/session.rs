@@ -74,8 +74,8 @@ impl Shard {
         self.sessions.counts().pushing
     }
 
-    /// Ends all sessions.
-    pub(super) fn end_sessions(&mut self, now: u64) {
+    /// Sends BYE in every session, at once or when its push has ended, and takes no new one.
+    pub fn hang_up(&mut self, now: u64) {
         let (sessions, mut desk, replies) = self.counter();
         sessions.end_all(now, &mut desk, replies);
     }
