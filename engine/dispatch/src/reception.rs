@@ -18,6 +18,7 @@ use sirocco_index::{Change, Device, DeviceId, DeviceKind, Identity, Index};
 use sirocco_session as session;
 use sirocco_session::{Cause, Grant, Host, Invitation, Refusal, SessionEvent, SessionHandle};
 use sirocco_wire::identity::{PackedDevice, parameter_len, write_parameter};
+use sirocco_wire::sip::uri::SipUri;
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::net::SocketAddr;
@@ -585,9 +586,5 @@ fn kind_of(kind: u8) -> DeviceKind {
 
 /// The address that a contact URI names by number; names are not resolved.
 fn address(contact: &[u8]) -> Option<SocketAddr> {
-    let uri = sirocco_wire::sip::uri::SipUri::parse(contact)?;
-    let host = std::str::from_utf8(uri.host).ok()?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let ip = host.parse().ok()?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+    SipUri::parse(contact)?.address()
 }

@@ -8,15 +8,13 @@ use sirocco_index::{Device, IdentityText};
 use sirocco_wire::identity::PackedDevice;
 use sirocco_wire::sip::seal::SirKey;
 use sirocco_wire::sip::template::{DevicePosition, LengthClass, SirSpec, Template};
-use sirocco_wire::sip::uri::split_host_port;
+use sirocco_wire::sip::uri::{SIP_PORT, split_host_port};
 use sirocco_wire::sir::When;
 
 /// Contents whose templates are kept at the same time.
 pub const SETS_MAX: usize = 1024;
 /// Templates of all sets together; a population has a handful of length classes.
 pub const TEMPLATES_MAX: usize = 16_384;
-/// RFC 3261 18.1.1: the port of a sent-by that names none.
-const SIP_PORT: u16 = 5060;
 
 /// What all SIRs of one engine have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]

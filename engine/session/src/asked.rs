@@ -7,12 +7,9 @@ use memchr::memchr;
 use sirocco_wire::sip::contact::Contact;
 use sirocco_wire::sip::mould::tag_of;
 use sirocco_wire::sip::token::{find_unquoted, trim};
-use sirocco_wire::sip::uri::split_host_port;
+use sirocco_wire::sip::uri::{SIP_PORT, split_host_port};
 use sirocco_wire::sip::{CSeq, HeaderName, Message, Method, Via};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// RFC 3261 19.1.2: the port of a sent-by without one.
-const DEFAULT_PORT: u16 = 5060;
 
 /// One request.
 pub struct Asked<'a> {
@@ -141,7 +138,7 @@ pub fn uri_address(uri: &[u8]) -> Option<SocketAddr> {
     let rest = &rest[memchr(b'@', rest).map_or(0, |at| at + 1)..];
     let end = rest.iter().position(|octet| b";?>".contains(octet));
     let (host, port) = split_host_port(&rest[..end.unwrap_or(rest.len())]);
-    let port = port.unwrap_or(DEFAULT_PORT);
+    let port = port.unwrap_or(SIP_PORT);
     (port != 0).then_some(SocketAddr::new(host_address(host)?, port))
 }
 
@@ -154,7 +151,7 @@ impl Way {
         let received = rport || host_address(host) != Some(peer.ip().to_canonical());
         let port = match port {
             _ if rport => peer.port(),
-            Some(0) | None => DEFAULT_PORT,
+            Some(0) | None => SIP_PORT,
             Some(port) => port,
         };
         Way {

@@ -1,21 +1,12 @@
 //! The address of a PPG as SIRs name it. Called by `calls` once for each PPG.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sirocco_wire::sip::SipUri;
 
-/// The SIP port where a URI has none (RFC 3261 19.1.2).
-const SIP_PORT: u16 = 5060;
-
 /// Returns the address of a PPG's URI: a numeric host, for the load generator asks no name service.
 pub(crate) fn address(uri: &[u8]) -> Option<SocketAddr> {
-    let uri = SipUri::parse(uri)?;
-    let host = std::str::from_utf8(uri.host).ok()?;
-    let host = host
-        .strip_prefix('[')
-        .map_or(host, |host| host.trim_end_matches(']'));
-    let ip: IpAddr = host.parse().ok()?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(SIP_PORT)))
+    SipUri::parse(uri)?.address()
 }
 
 /// Returns the `host:port` of a SIP URI as written.

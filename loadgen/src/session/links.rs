@@ -4,7 +4,7 @@
 //! No sockets: the worker connects what is asked for, moves octets both ways and tells of ends. A content
 //! is checked octet by octet as its chunks come and is not kept. Called by `dialog` and by the worker.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sirocco_wire::msrp::write::{report, response, send};
 use sirocco_wire::msrp::{
@@ -12,6 +12,7 @@ use sirocco_wire::msrp::{
     Start, Step,
 };
 use sirocco_wire::sdp::Description;
+use sirocco_wire::sip::uri::numeric_host;
 
 use super::calls::Calls;
 use super::name::{NAME_BYTES, Name};
@@ -311,9 +312,10 @@ impl Calls {
 fn address(path: &[u8]) -> Option<SocketAddr> {
     let last = path.rsplit(|&octet| octet == b' ').next()?;
     let uri = MsrpUri::parse(last).filter(|uri| !uri.secure)?;
-    let host = std::str::from_utf8(uri.host).ok()?;
-    let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(PORT)))
+    Some(SocketAddr::new(
+        numeric_host(uri.host)?,
+        uri.port.unwrap_or(PORT),
+    ))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! No resolution, no tel URIs beyond their scheme.
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use memchr::{memchr, memchr_iter, memchr2};
 
@@ -32,6 +32,16 @@ pub struct SipUri<'a> {
     params: &'a [u8],
     /// Headers without the leading `?`.
     headers: &'a [u8],
+}
+
+/// The port of a SIP URI or sent-by that names none (RFC 3261 18.1.1, 19.1.2).
+pub const SIP_PORT: u16 = 5060;
+
+/// Reads a host that is an address, an IPv6 one with or without its brackets; `None` for a name.
+#[must_use]
+pub fn numeric_host(host: &[u8]) -> Option<IpAddr> {
+    let host = std::str::from_utf8(host).ok()?;
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
 /// Splits `host[:port]`; the port is `Some(0)` when it is no 16-bit number.
@@ -186,6 +196,13 @@ impl<'a> SipUri<'a> {
         self.params()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.unwrap_or(b""))
+    }
+
+    /// Returns the address that the URI names by number, with [`SIP_PORT`] where it has no port; `None` for a name.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        let ip = numeric_host(self.host)?;
+        Some(SocketAddr::new(ip, self.port.unwrap_or(SIP_PORT)))
     }
 
     /// Returns the `gr` parameter of a GRUU, empty for a temporary one; `None` when this is no

@@ -118,3 +118,15 @@ fn parameters_are_bounded() {
     assert!(SipUri::parse(uri(PARAMETERS_MAX).as_bytes()).is_some());
     assert!(SipUri::parse(uri(PARAMETERS_MAX + 1).as_bytes()).is_none());
 }
+
+#[test]
+fn an_address_is_what_the_host_names_by_number() {
+    let address = |text: &str| SipUri::parse(text.as_bytes()).and_then(|uri| uri.address());
+    let read = |text: &str| Some(text.parse().expect("an address"));
+    assert_eq!(address("sip:a@192.0.2.1"), read("192.0.2.1:5060"));
+    assert_eq!(
+        address("sip:[2001:db8::1]:5070;lr"),
+        read("[2001:db8::1]:5070")
+    );
+    assert_eq!(address("sip:a@ims.example"), None);
+}
