@@ -7,11 +7,13 @@
 use crate::contents::{CONTENT_BYTES_MAX, Push};
 use crate::load::Load;
 use crate::templates::packed;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use sirocco_index::Device;
 use sirocco_index::population::parse_device_id;
 use sirocco_wire::identity::{DeviceIdentity, DeviceKind, PackedDevice};
 use sirocco_wire::sip::template::DevicePosition;
+use sirocco_wire::sir::{Request, When};
 use std::path::PathBuf;
 
 /// Octets of an identity list that one order may bring: about 40 million identities.
@@ -69,48 +71,23 @@ pub struct ContentRequest {
     pub file: Option<PathBuf>,
 }
 
-/// What a device returns or does because a SIR asks for it (claims 11 to 13), as JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AskRequest {
-    /// Return capability information.
-    Capability,
-    /// Return preference information.
-    Preference,
-    /// Return security information.
-    Security,
-    /// Return subscription information.
-    Subscription,
-    /// Return why it refuses.
-    Refusal,
-    /// Send a register message.
-    Register,
-    /// Send a capability message.
-    CapabilityMessage,
-}
+/// One thing that a SIR asks for (claims 11 to 13), as JSON: the word of a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked(pub Request);
 
-impl AskRequest {
-    fn letter(self) -> char {
-        match self {
-            AskRequest::Capability => 'c',
-            AskRequest::Preference => 'p',
-            AskRequest::Security => 's',
-            AskRequest::Subscription => 'b',
-            AskRequest::Refusal => 'r',
-            AskRequest::Register => 'g',
-            AskRequest::CapabilityMessage => 'm',
-        }
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(json)?;
+        let request = Request::of_word(&word).map(Self);
+        request.ok_or_else(|| D::Error::unknown_variant(&word, Request::WORDS))
     }
 }
 
-/// When a device activates the application that a SIR names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ActivateWhen {
-    /// Before it builds the session.
-    Before,
-    /// When the session is built.
-    After,
+/// Reads when an application is activated: the word of a [`When`].
+fn when<'de, D: Deserializer<'de>>(json: D) -> Result<When, D::Error> {
+    let word = String::deserialize(json)?;
+    let when = When::of_word(word.as_bytes());
+    when.ok_or_else(|| D::Error::unknown_variant(&word, &["before", "after"]))
 }
 
 /// Which application a device activates, and when (claims 5 and 6), as JSON.
@@ -120,7 +97,8 @@ pub struct Activation {
     /// Name of the application, such as `mms.ua`.
     pub application: String,
     /// Before or after the session is built.
-    pub when: ActivateWhen,
+    #[serde(deserialize_with = "when")]
+    pub when: When,
 }
 
 /// Where a SIR carries the device identity as data, as JSON.
@@ -222,7 +200,7 @@ pub struct OrderRequest {
     pub device_position: Option<Position>,
     /// What the devices are asked to return or to send.
     #[serde(default)]
-    pub ask: Vec<AskRequest>,
+    pub ask: Vec<Asked>,
     /// Which application they activate.
     pub activate: Option<Activation>,
     /// Whether a SIR for an identity whose only device is wanted names the identity alone (claim 4).
@@ -438,7 +416,8 @@ impl Order {
             (None, Mode::Matched) => Position::Header,
             (position, _) => position.unwrap_or_default(),
         };
-        let mut ask: Vec<char> = request.ask.iter().map(|ask| ask.letter()).collect();
+        let letters = request.ask.iter().map(|Asked(request)| request.letter());
+        let mut ask: Vec<char> = letters.map(char::from).collect();
         ask.sort_unstable();
         ask.dedup();
         Ok(Self {

@@ -13,7 +13,7 @@ use crate::intake::{Candidate, Intake, Stock, Summary};
 use crate::kept::{KeptTexts, Place, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
 use crate::next_hop::{Admission, Limits, NextHops, Waiting};
-use crate::order::{ActivateWhen, Order};
+use crate::order::Order;
 use crate::outcome::{OutcomeLog, Uri};
 use crate::pending::{Fingerprint, Pending};
 use crate::pushes::PushBalance;
@@ -30,7 +30,6 @@ use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
 use sirocco_session::{SessionConfig, Sessions};
 use sirocco_wire::sip::template::DevicePosition;
-use sirocco_wire::sir::When;
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -259,13 +258,7 @@ impl Shard {
             device_position: order.device_position,
             expires_s: order.deadline_ns.map(seconds),
             ask: std::mem::take(&mut order.ask),
-            activate: order.activate.take().map(|activate| {
-                let when = match activate.when {
-                    ActivateWhen::Before => When::Before,
-                    ActivateWhen::After => When::After,
-                };
-                (activate.application, when)
-            }),
+            activate: (order.activate.take()).map(|activate| (activate.application, activate.when)),
         };
         let sole = Content {
             routed: false,

@@ -35,6 +35,16 @@ const REQUESTS: [(Request, &str); REQUESTS_MAX] = [
     (Request::CapabilityMessage, "capability-message"),
 ];
 
+const fn words() -> [&'static str; REQUESTS_MAX] {
+    let mut words = [""; REQUESTS_MAX];
+    let mut place = 0;
+    while place < REQUESTS_MAX {
+        words[place] = REQUESTS[place].1;
+        place += 1;
+    }
+    words
+}
+
 /// Most letters that `ask` has: one for each request.
 pub const REQUESTS_MAX: usize = 7;
 
@@ -58,6 +68,9 @@ impl Request {
         let named = REQUESTS.iter().find(|(_, name)| *name == word);
         named.map(|(request, _)| *request)
     }
+
+    /// All words, in the order of [`Ask::letters`].
+    pub const WORDS: &'static [&'static str] = &words();
 
     fn of_letter(letter: u8) -> Option<Request> {
         let named = REQUESTS
