@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -139,17 +140,19 @@ fn collect(scenario: &Scenario, names: Vec<u64>) -> Result<Collector, CheckedErr
         retries_max: retries_max(scenario),
     };
     let mut collector = Collector::new(pass, names);
+    let any_hop = vec![([127, 0, 0, 1], 6000).into()];
     match &scenario.population.file {
         Some(path) => {
             io::copy(&mut File::open(path)?, &mut collector)?;
         }
-        None => generate(&population(scenario), &mut collector)?,
+        None => generate(&population(scenario, any_hop), &mut collector)?,
     }
     Ok(collector)
 }
 
-/// The population that the engine generated: the same numbers, whatever the addresses.
-fn population(scenario: &Scenario) -> GenerateSpec {
+/// The population that a scenario generates behind these next hops; its numbers are the same whatever their
+/// addresses.
+pub fn population(scenario: &Scenario, next_hops: Vec<SocketAddr>) -> GenerateSpec {
     let shape = PopulationShape {
         devices_min: scenario.population.devices_min,
         devices_max: scenario.population.devices_max,
@@ -157,8 +160,7 @@ fn population(scenario: &Scenario) -> GenerateSpec {
         direct_port: None,
         seed: scenario.seed,
     };
-    let hops = vec![([127, 0, 0, 1], 6000).into()];
-    spec(scenario.population.identities, &shape, hops)
+    spec(scenario.population.identities, &shape, next_hops)
 }
 
 /// How often the engine tries a target again after 503 with Retry-After.

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use sirocco_index::population::generate;
 
+use super::checked::population;
 use super::launch::Folder;
 use super::plan::{PlanError, system};
-use crate::cli::PopulationShape;
-use crate::role::population::{next_hops, spec};
+use crate::role::population::next_hops;
 use crate::scenario::Scenario;
 
 /// Preference of the wanted device, the highest a population can state (docs/population.md).
@@ -59,13 +59,6 @@ pub fn staged(scenario: &Scenario, folder: &Folder) -> Result<Scenario, PlanErro
 /// # Errors
 /// The system's.
 fn write(scenario: &Scenario, file: &Path) -> Result<(), PlanError> {
-    let shape = PopulationShape {
-        devices_min: scenario.population.devices_min,
-        devices_max: scenario.population.devices_max,
-        next_hop_count: scenario.next_hops,
-        direct_port: None,
-        seed: scenario.seed,
-    };
     let failed = |error| system("writing the population", error);
     let hops = next_hops(scenario.next_hops);
     let out = BufWriter::with_capacity(1 << 20, File::create(file).map_err(failed)?);
@@ -74,10 +67,7 @@ fn write(scenario: &Scenario, file: &Path) -> Result<(), PlanError> {
         line: Vec::new(),
         aor: Vec::new(),
     };
-    generate(
-        &spec(scenario.population.identities, &shape, hops),
-        &mut preferring,
-    )?;
+    generate(&population(scenario, hops), &mut preferring)?;
     preferring.out.flush().map_err(failed)
 }
 
