@@ -163,9 +163,22 @@ fn body(writer: &mut Writer<'_>, content_type: &[u8], parts: &[&[u8]]) -> Writte
     parts.iter().try_for_each(|part| writer.put(part))
 }
 
-/// Where a token goes, behind a PPG's URI; empty without one.
-fn token_parameter(token: &[u8]) -> &'static [u8] {
-    if token.is_empty() { b"" } else { b";t=" }
+/// Starts a request outside a dialog to a PPG, with a token if there is one, up to the credentials.
+fn to_gateway(
+    writer: &mut Writer<'_>,
+    (method, letter): (&[u8], u8),
+    (ppg, token): (&[u8], &[u8]),
+    party: &Party<'_>,
+) -> Result<usize, Overflow> {
+    let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
+    let space_at = open(writer, method, &[ppg, parameter, token], party, letter)?;
+    from(writer, party)?;
+    writer.put(b"To: <")?;
+    writer.put(ppg)?;
+    writer.put(b">\r\n")?;
+    call(writer, party, method)?;
+    writer.put(party.credentials)?;
+    Ok(space_at)
 }
 
 impl Draft {
@@ -193,14 +206,7 @@ impl Draft {
             .next()
             .unwrap_or(b"");
         self.write(|writer| {
-            let uri = [ppg, token_parameter(token), token];
-            let space_at = open(writer, b"INVITE", &uri, party, b'i')?;
-            from(writer, party)?;
-            writer.put(b"To: <")?;
-            writer.put(ppg)?;
-            writer.put(b">\r\n")?;
-            call(writer, party, b"INVITE")?;
-            writer.put(party.credentials)?;
+            let space_at = to_gateway(writer, (b"INVITE", b'i'), (ppg, token), party)?;
             contact(writer, party, b";gr=", b"")?;
             writer.put(b"Allow: ")?;
             writer.put(ALLOW)?;
@@ -305,14 +311,7 @@ impl Draft {
         text: &[u8],
     ) -> bool {
         self.write(|writer| {
-            let uri = [ppg, token_parameter(token), token];
-            let space_at = open(writer, b"MESSAGE", &uri, party, b'm')?;
-            from(writer, party)?;
-            writer.put(b"To: <")?;
-            writer.put(ppg)?;
-            writer.put(b">\r\n")?;
-            call(writer, party, b"MESSAGE")?;
-            writer.put(party.credentials)?;
+            let space_at = to_gateway(writer, (b"MESSAGE", b'm'), (ppg, token), party)?;
             body(writer, b"text/parameters", &[text])?;
             Ok(space_at)
         })
