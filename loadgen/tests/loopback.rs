@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sirocco_loadgen::{
-    Control, ENTRY_BYTES, Live, LoadgenConfig, LoadgenReport, Place, public_hash, run,
-};
+use sirocco_loadgen::{Control, ENTRY_BYTES, Live, LoadgenConfig, Place, public_hash, run};
 use sirocco_ring::{Backend, Port, PortConfig, SocketConfig, Train, Wait};
 use sirocco_wire::sip::{DevicePosition, LengthClass, Message, SirSpec, Slots, Template};
+
+mod running;
+
+use running::{PATIENCE, Running};
 
 const SPEC: SirSpec<'static> = SirSpec {
     sent_by: "127.0.0.1:5070",
@@ -29,50 +29,6 @@ const SPEC: SirSpec<'static> = SirSpec {
     activate: None,
     sealed: None,
 };
-/// How long a test waits for something that must come before it gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A load generator on a thread of its own.
-struct Running {
-    addresses: Vec<SocketAddr>,
-    live: Arc<Live>,
-    control: Arc<Control>,
-    thread: JoinHandle<LoadgenReport>,
-}
-
-impl Running {
-    fn start(config: LoadgenConfig) -> Running {
-        let (live, control) = (Arc::new(Live::new()), Arc::new(Control::new()));
-        let (tell, ready) = mpsc::channel();
-        let (shown, told) = (live.clone(), control.clone());
-        let thread = std::thread::spawn(move || {
-            let on_ready = |ready: &sirocco_loadgen::Ready| tell.send(ready.clone()).unwrap();
-            run(&config, &shown, &told, on_ready).unwrap()
-        });
-        let addresses = ready.recv_timeout(PATIENCE).unwrap().addresses;
-        Running {
-            addresses,
-            live,
-            control,
-            thread,
-        }
-    }
-
-    /// Waits until the load generator has received `datagrams`.
-    fn await_datagrams(&self, datagrams: u64) {
-        let started = Instant::now();
-        while self.live.read().datagrams_received < datagrams {
-            assert!(started.elapsed() < PATIENCE, "{:?}", self.live.read());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn stop(self) -> LoadgenReport {
-        self.control.stop();
-        self.thread.join().unwrap()
-    }
-}
-
 fn config(mix: &str, edges: u16) -> LoadgenConfig {
     LoadgenConfig {
         seed: 7,
@@ -246,7 +202,7 @@ fn a_mix_is_counted_exactly_and_the_record_names_every_sir() {
         sender.send(edge, first, 50);
     }
     let answers = sender.answers(2 * (expected[0] + expected[1]) as usize);
-    running.await_datagrams(2000);
+    running.until(|shown| shown.datagrams_received >= 2000);
     let report = running.stop();
     assert_eq!(
         (report.sirs_received, report.retransmissions_received),
@@ -284,7 +240,7 @@ fn late_duplicate_and_lossy_devices_keep_their_word() {
     let running = Running::start(config("late(300ms,202):1", 1));
     let mut sender = Sender::open();
     sender.send(running.addresses[0], 0, 40);
-    running.await_datagrams(40);
+    running.until(|shown| shown.datagrams_received >= 40);
     assert_eq!(running.live.read().responses_sent, 0);
     assert!(
         sender
@@ -313,7 +269,7 @@ fn late_duplicate_and_lossy_devices_keep_their_word() {
 
     let running = Running::start(config("lossy(500,200):1", 1));
     (0..4).for_each(|_| sender.send(running.addresses[0], 0, 64));
-    running.await_datagrams(256);
+    running.until(|shown| shown.datagrams_received >= 256);
     let report = running.stop();
     let lost = report.dropped["lossy"];
     assert_eq!(
@@ -343,7 +299,7 @@ fn strange_datagrams_are_counted_and_do_not_stop_it() {
     sender.send_bytes(edge, &[b'x'; 6400], 100);
     sender.send(edge, 0, 10);
     assert_eq!(sender.answers(10).len(), 10);
-    running.await_datagrams(79);
+    running.until(|shown| shown.datagrams_received >= 79);
     let report = running.stop();
     assert_eq!((report.datagrams_received, report.sirs_received), (79, 10));
     assert_eq!(report.dropped["keep_alive"], 1);
@@ -367,7 +323,7 @@ fn in_direct_mode_the_address_that_was_asked_answers() {
         asked.insert(call_id(&sender.request(n)), device);
         sender.send(device, n, 1);
     }
-    running.await_datagrams(300);
+    running.until(|shown| shown.datagrams_received >= 300);
     let sent = running.stop().responses_sent as usize;
     assert!(sent > 300);
     let mut heard = BTreeSet::new();

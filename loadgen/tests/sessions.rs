@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod running;
 mod server;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use server::{Running, Server, config, policy};
+use running::Running;
+use server::{Server, config, policy};
 use sirocco_loadgen::{Fault, LoadgenConfig, SessionPolicy};
 
 const MS: Duration = Duration::from_millis(1);

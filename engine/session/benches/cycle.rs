@@ -4,50 +4,14 @@
 //! parser's, which stands below alone.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sirocco_session::{
-    Content, Grant, Host, Invitation, Outbox, Path, Push, Refusal, SessionConfig, SessionEvent,
-    Sessions, StreamId,
-};
+use granting::Granting;
+use sirocco_session::{Outbox, Path, SessionConfig, Sessions, StreamId};
 use sirocco_wire::sip::{Message, Status, write};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-struct Granting(Vec<u8>);
-
-impl Host for Granting {
-    fn admit(
-        &mut self,
-        _: u64,
-        _: &Invitation<'_>,
-        takes: impl FnOnce(&Content<'_>) -> bool,
-    ) -> Result<Grant, Refusal> {
-        if !self
-            .content([1, 2], 1)
-            .is_some_and(|content| takes(&content))
-        {
-            return Err(Refusal::ContentUntaken);
-        }
-        Ok(Grant {
-            content: 1,
-            owner: [1, 2],
-        })
-    }
-    fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {
-        Some(Content {
-            content_type: "text/plain",
-            octets: &self.0,
-            prefer: Push::Auto,
-        })
-    }
-    fn returned(&mut self, _: u64, _: &Invitation<'_>, _: &[u8]) -> Result<(), Refusal> {
-        Ok(())
-    }
-    fn register(&mut self, _: u64, _: &Invitation<'_>, _: &[u8], _: u32) -> Result<(), Refusal> {
-        Ok(())
-    }
-    fn note(&mut self, _: u64, _: [u64; 2], _: u16, _: SessionEvent) {}
-}
+mod granting;
 
 /// Sessions in one batch: the messages of a train come one after another.
 const BATCH: usize = 64;
@@ -162,7 +126,7 @@ fn cycle(
 
 fn messages(criterion: &mut Criterion) {
     let mut sessions = Sessions::new(SessionConfig::default(), [1, 2], 0);
-    let mut host = Granting(vec![b'x'; 200]);
+    let mut host = Granting(&[b'x'; 200]);
     let mut out = Train::new();
     let mut number = 1;
     let mut group = criterion.benchmark_group("cycle");

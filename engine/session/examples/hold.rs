@@ -8,49 +8,14 @@
     reason = "an example that prints what it measures"
 )]
 
-use sirocco_session::{
-    Content, End, Grant, Host, Invitation, Outbox, Path, Push, Refusal, SessionConfig,
-    SessionEvent, Sessions, StreamId,
-};
+use granting::Granting;
+use sirocco_session::{End, Outbox, Path, SessionConfig, Sessions, StreamId};
 use sirocco_wire::sip::{Message, Status, write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-struct Granting;
-
-impl Host for Granting {
-    fn admit(
-        &mut self,
-        _: u64,
-        _: &Invitation<'_>,
-        takes: impl FnOnce(&Content<'_>) -> bool,
-    ) -> Result<Grant, Refusal> {
-        if !self
-            .content([1, 2], 1)
-            .is_some_and(|content| takes(&content))
-        {
-            return Err(Refusal::ContentUntaken);
-        }
-        Ok(Grant {
-            content: 1,
-            owner: [1, 2],
-        })
-    }
-    fn content(&self, _: [u64; 2], _: u16) -> Option<Content<'_>> {
-        Some(Content {
-            content_type: "text/plain",
-            octets: &[b'x'; 200],
-            prefer: Push::Auto,
-        })
-    }
-    fn returned(&mut self, _: u64, _: &Invitation<'_>, _: &[u8]) -> Result<(), Refusal> {
-        Ok(())
-    }
-    fn register(&mut self, _: u64, _: &Invitation<'_>, _: &[u8], _: u32) -> Result<(), Refusal> {
-        Ok(())
-    }
-    fn note(&mut self, _: u64, _: [u64; 2], _: u16, _: SessionEvent) {}
-}
+#[path = "../benches/granting/mod.rs"]
+mod granting;
 
 struct Last(Vec<u8>, usize);
 
@@ -82,7 +47,7 @@ fn build(sessions: &mut Sessions, out: &mut Last, number: u64, now: u64) {
     );
     let mut room = [0; 2_048];
     let invite = Message::parse(invite.as_bytes()).expect("an INVITE");
-    sessions.request(now, path, &invite, &mut Granting, out);
+    sessions.request(now, path, &invite, &mut Granting(&[b'x'; 200]), out);
     let accepted = Message::parse(&out.0[..out.1]).expect("a 200");
     let tag = String::from_utf8_lossy(accepted.to_tag().expect("a tag")).into_owned();
     let ack = format!(
@@ -90,11 +55,11 @@ fn build(sessions: &mut Sessions, out: &mut Last, number: u64, now: u64) {
          To: <sip:ppg@127.0.0.1:5070>;tag={tag}\r\n{call_id}CSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
     );
     let ack = Message::parse(ack.as_bytes()).expect("an ACK");
-    sessions.request(now, path, &ack, &mut Granting, out);
+    sessions.request(now, path, &ack, &mut Granting(&[b'x'; 200]), out);
     let pushed = Message::parse(&out.0[..out.1]).expect("a MESSAGE");
     let length = write::response(&mut room, &pushed, Status::OK, b"", &[]).expect("room");
     let answer = Message::parse(&room[..length]).expect("a 200");
-    sessions.response(now, path, &answer, &mut Granting, out);
+    sessions.response(now, path, &answer, &mut Granting(&[b'x'; 200]), out);
 }
 
 /// Resident octets of this process; 0 where it cannot be told.
@@ -124,13 +89,17 @@ fn main() {
         now = number * 10_000;
         build(&mut sessions, &mut out, number, now);
         if number.is_multiple_of(512) {
-            sessions.expire(now, &mut Granting, &mut out);
+            sessions.expire(now, &mut Granting(&[b'x'; 200]), &mut out);
         }
     }
     let elapsed = start.elapsed();
     // A minute passes: every timer has fired once at least.
     for step in 0..1_200 {
-        sessions.expire(now + step * 50_000_000, &mut Granting, &mut out);
+        sessions.expire(
+            now + step * 50_000_000,
+            &mut Granting(&[b'x'; 200]),
+            &mut out,
+        );
     }
     let grown = resident_bytes() - before;
     let held = sessions.len() as u64;

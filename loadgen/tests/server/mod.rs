@@ -4,61 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sirocco_loadgen::{
-    Control, Live, LoadgenConfig, LoadgenProgress, LoadgenReport, Place, SessionPolicy, run,
-};
+use crate::running::PATIENCE;
+use sirocco_loadgen::{LoadgenConfig, Place, SessionPolicy};
 use sirocco_ring::{Port, PortConfig, SocketConfig, Train, Wait};
 use sirocco_wire::sip::{HeaderName, LengthClass, Message, Method, SirSpec, Slots, Template};
 
-/// How long a test waits for something that must come before it gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What is pushed.
 const CONTENT: &[u8] = b"good morning!";
-
-/// A load generator on a thread of its own.
-pub struct Running {
-    pub addresses: Vec<SocketAddr>,
-    live: Arc<Live>,
-    control: Arc<Control>,
-    thread: JoinHandle<LoadgenReport>,
-}
-
-impl Running {
-    pub fn start(config: LoadgenConfig) -> Running {
-        let (live, control) = (Arc::new(Live::new()), Arc::new(Control::new()));
-        let (tell, ready) = mpsc::channel();
-        let (shown, told) = (live.clone(), control.clone());
-        let thread = std::thread::spawn(move || {
-            let on_ready = |ready: &sirocco_loadgen::Ready| tell.send(ready.clone()).unwrap();
-            run(&config, &shown, &told, on_ready).unwrap()
-        });
-        let addresses = ready.recv_timeout(PATIENCE).unwrap().addresses;
-        Running {
-            addresses,
-            live,
-            control,
-            thread,
-        }
-    }
-
-    /// Waits until what is shown is as wanted.
-    pub fn until(&self, wanted: impl Fn(&LoadgenProgress) -> bool) {
-        let started = Instant::now();
-        while !wanted(&self.live.read()) {
-            assert!(started.elapsed() < PATIENCE, "{:?}", self.live.read());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    pub fn stop(self) -> LoadgenReport {
-        self.control.stop();
-        self.thread.join().unwrap()
-    }
-}
 
 pub fn config() -> LoadgenConfig {
     LoadgenConfig {
