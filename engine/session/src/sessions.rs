@@ -130,7 +130,7 @@ pub struct Sessions {
     expired: Vec<(Handle, u64)>,
     scratch: Box<[u8]>,
     /// An offer without streams.
-    offer_known: Box<[u8]>,
+    offer_known: Vec<u8>,
     /// The line of an Allow that lists MESSAGE: most are like the last one.
     allow_known: Option<Finder<'static>>,
     refusals: Allowances,
@@ -160,7 +160,7 @@ impl Sessions {
             wheel: Wheel::new(now, 0),
             expired: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
-            offer_known: Box::default(),
+            offer_known: Vec::new(),
             allow_known: None,
             refusals: Allowances::new(config.refusals_per_s_max, now),
             counts: SessionCounts::default(),

@@ -245,14 +245,16 @@ impl Sessions {
             return None;
         }
         // The answer to an offer without streams is what we would offer, and most such offers are like the last one.
-        if body == &*self.offer_known {
+        if body == self.offer_known {
             return Some(None);
         }
         match Description::parse(body) {
             Ok(offer) if is_answerable(&offer) => {
                 let is_usual = offer.stream_count == 0 && offer.time == b"0 0";
                 if is_usual && body.len() <= OFFER_KNOWN_MAX {
-                    self.offer_known = body.into();
+                    // Refilled, not allocated: each device may name its own address.
+                    self.offer_known.clear();
+                    self.offer_known.extend_from_slice(body);
                 }
                 Some(Some(offer))
             }
