@@ -1,7 +1,40 @@
-//! Medians and spreads of repetitions. Means are not used: one stolen time slice would move them.
-//! Called by the ceiling and by the record.
+//! Medians, spreads, intervals and rank tests of repetitions. Means are not used: one stolen time slice
+//! would move them, and a distribution of times is nothing like a normal one. Called by whatever repeats
+//! a measurement: the ceiling, the record, the comparisons.
+
+// Signatures shared by several commands; what one of them leaves unused another one calls.
+#![allow(dead_code, unused_imports, reason = "a toolbox of several commands")]
+
+mod bootstrap;
+mod draw;
+mod rank;
 
 use serde::{Deserialize, Serialize};
+
+pub use bootstrap::{Interval, median_interval, median_ratio_interval, pairs_min, ratio_interval};
+pub use draw::Draw;
+pub use rank::mann_whitney;
+
+/// The median of what is finite in `samples`: the mean of the middle two for an even count; `None`
+/// without any.
+#[must_use]
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut finite: Vec<f64> = samples.iter().copied().filter(|s| s.is_finite()).collect();
+    (!finite.is_empty()).then(|| median_in_place(&mut finite))
+}
+
+/// The median of finite samples, of which there is at least one; leaves them in another order.
+fn median_in_place(samples: &mut [f64]) -> f64 {
+    let middle = samples.len() / 2;
+    let even = samples.len().is_multiple_of(2);
+    let (below, upper, _) = samples.select_nth_unstable_by(middle, f64::total_cmp);
+    if even {
+        let lower = below.iter().copied().fold(f64::MIN, f64::max);
+        f64::midpoint(lower, *upper)
+    } else {
+        *upper
+    }
+}
 
 /// Median, least and greatest of a few repetitions, with the repetitions themselves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
