@@ -2,13 +2,14 @@
 //! dialog is recognised by comparison, without another parse.
 //!
 //! Whoever renders messages from templates (our trains, and most user agents) sends the same octets
-//! again but for Request-URI, branch, From, To, Call-ID, CSeq number, Contact and body. A mould is learnt from a
-//! parsed [`Message`], request or response, and keeps where those lie. A datagram that fits has the same
-//! lines in the same places, so the parser would read it alike; whatever does not fit goes to the
-//! parser. Values may be padded: white space between a value and its line end counts as part of the
-//! field, and a Request-URI may take room from the white space behind the next colon.
+//! again but for Request-URI, sent-by, branch, From, To, Call-ID, CSeq number, Contact and body. A mould is
+//! learnt from a parsed [`Message`], request or response, and keeps where those lie; the sent-by of a response
+//! is its receiver's own, and stays as it was. A datagram that fits has the same lines in the same places, so
+//! the parser would read it alike; whatever does not fit goes to the parser. Values may be padded: white space
+//! between a value and its line end counts as part of the field, and a Request-URI may take room from the
+//! white space behind the next colon.
 //!
-//! It judges no value but the branch and the CSeq number. [`super::shape`] is the narrower recogniser
+//! It judges no value but sent-by, branch and CSeq number. [`super::shape`] is the narrower recogniser
 //! of answers to SIRs. Used where sessions are read: `engine/session`, the load generator.
 
 use std::ops::Range;
@@ -59,6 +60,8 @@ impl Block {
 struct Layout {
     /// Request-URI, version, the next header's name and the white space behind it; empty in a response.
     line: Range<usize>,
+    /// Host and port of the sender of a request; empty in a response.
+    sent_by: Range<usize>,
     branch: Range<usize>,
     from: Range<usize>,
     to: Range<usize>,
@@ -128,9 +131,15 @@ impl Mould {
             Some(_) => value(HeaderName::Contact)?,
             None => 0..0,
         };
+        let via = message.top_via()?;
+        let sent_by = match method {
+            Some(_) => range_in(datagram, via.sent_by)?,
+            None => 0..0,
+        };
         let layout = Layout {
             line,
-            branch: range_in(datagram, message.top_via()?.branch?)?,
+            sent_by,
+            branch: range_in(datagram, via.branch?)?,
             from: value(HeaderName::From)?,
             to: value(HeaderName::To)?,
             call_id: value(HeaderName::CallId)?,
@@ -172,7 +181,11 @@ impl Mould {
             return None;
         }
         let section = datagram.get(..self.layout.section_end)?;
+        // Another form of the same length mostly differs here: methods, and what follows the fields.
         let mut misfit = self.last.misfit(section.last_chunk()?);
+        if misfit != [0; BLOCK] {
+            return None;
+        }
         for (octets, block) in section.as_chunks().0.iter().zip(&self.blocks) {
             for (sum, one) in misfit.iter_mut().zip(block.misfit(octets)) {
                 *sum |= one;
@@ -182,10 +195,12 @@ impl Mould {
             return None;
         }
         let uri_end = self.uri_end(section)?;
+        let sent_by = section.get(self.layout.sent_by.clone())?;
         let branch = section.get(self.layout.branch.clone())?;
         let cseq = trim(section.get(self.layout.cseq.clone())?);
         let cseq_number = decimal(cseq).filter(|number| *number <= CSEQ_MAX)?;
-        is_plain(branch).then_some((uri_end, cseq_number))
+        let names = is_plain(branch) && are_sender(sent_by);
+        names.then_some((uri_end, cseq_number))
     }
 
     /// Returns the end of the Request-URI, 0 for a response.
@@ -238,6 +253,7 @@ impl Layout {
             guard: [0; BLOCK],
         };
         let fields = [
+            &self.sent_by,
             &self.branch,
             &self.from,
             &self.to,
@@ -338,6 +354,8 @@ impl<'m, 'd> Cast<'m, 'd> {
 #[derive(Debug, Default)]
 pub struct Moulds {
     moulds: Vec<Mould>,
+    /// The length of each, side by side: what has another length costs nothing.
+    lengths: Vec<usize>,
     last: usize,
     next: usize,
 }
@@ -350,8 +368,9 @@ impl Moulds {
         let (at, (uri_end, cseq_number)) = match recent {
             Some(found) => (self.last, found),
             None => {
-                let mut moulds = self.moulds.iter().enumerate();
-                moulds.find_map(|(at, mould)| Some((at, mould.compare(datagram)?)))?
+                let lengths = self.lengths.iter().enumerate();
+                let mut alike = lengths.filter(|(_, length)| **length == datagram.len());
+                alike.find_map(|(at, _)| Some((at, self.moulds[at].compare(datagram)?)))?
             }
         };
         self.last = at;
@@ -373,9 +392,11 @@ impl Moulds {
         };
         if self.moulds.len() < MOULDS_MAX {
             self.last = self.moulds.len();
+            self.lengths.push(mould.length);
             self.moulds.push(mould);
         } else {
             self.last = self.next;
+            self.lengths[self.next] = mould.length;
             self.moulds[self.next] = mould;
             self.next = (self.next + 1) % MOULDS_MAX;
         }
@@ -447,6 +468,21 @@ fn range_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
     let end = start + part.len();
     (end <= whole.len()).then_some(start..end)
+}
+
+/// Tells whether all octets may stand in host and port and none ends them: letters, digits, `-`, `.`, `_`, `:`
+/// and brackets.
+#[inline]
+fn are_sender(octets: &[u8]) -> bool {
+    let fits = |octet: u8| {
+        (octet.wrapping_sub(b'0') <= 10)
+            | ((octet | 0x20).wrapping_sub(b'a') <= 25)
+            | (octet.wrapping_sub(b'-') <= 1)
+            | (octet == b'_')
+            | (octet == b'[')
+            | (octet == b']')
+    };
+    octets.iter().fold(true, |all, &octet| all & fits(octet))
 }
 
 /// Tells whether there are octets, all of them letters, digits, `-`, `.` and `_`: none that ends a

@@ -89,6 +89,15 @@ fn responses_and_bodies_fit() {
 }
 
 #[test]
+fn another_sender_fits_and_another_receiver_of_a_response_does_not() {
+    let other = BYE.replace("127.0.0.1:6001;branch", "10.20.3.44:601;branch");
+    let bye = mould(BYE);
+    assert_alike(&bye.fit(other.as_bytes()).expect("the same form"));
+    let other = ANSWER.replace("127.0.0.1:6001;branch", "10.20.3.44:601;branch");
+    assert!(mould(ANSWER).fit(other.as_bytes()).is_none());
+}
+
+#[test]
 fn what_reads_otherwise_does_not_fit() {
     let bye = mould(BYE);
     for other in [
@@ -96,6 +105,8 @@ fn what_reads_otherwise_does_not_fit() {
         BYE.replace("0a0b0c0d    ", "0a0b0c0d     "),
         BYE.replace("0a0b0c0d    \r\n", "0a0b0c\r\nX: y\r\n"),
         BYE.replace("z9hG4bK0123", "z9hG4bK;x=y"),
+        BYE.replace("127.0.0.1:6001;branch", "127.0.0.1;6001;branch"),
+        BYE.replace("127.0.0.1:6001;branch", "127.0.0.1, 601;branch"),
         BYE.replace("CSeq:  2 BYE", "CSeq:  x BYE"),
         BYE.replace("CSeq:  2 BYE", "CSeq:    BYE"),
         BYE.replace("CSeq:  2 BYE", "CSeq:  2 ACK"),
@@ -181,10 +192,11 @@ proptest! {
 
     #[test]
     fn changes_inside_fields_fit(
-        user in "[0-9]{13}", tag in "[0-9a-f]{8}", branch in "[0-9a-f]{16}", call_id in "[0-9a-f]{16}", number in 1..10u32,
+        user in "[0-9]{13}", host in "[a-z0-9.:-]{14}", tag in "[0-9a-f]{8}", branch in "[0-9a-f]{16}", call_id in "[0-9a-f]{16}", number in 1..10u32,
     ) {
         let text = BYE
             .replace("8613800001111", &user)
+            .replace("127.0.0.1:6001", &host)
             .replace("0a0b0c0d", &tag)
             .replace("0123456789abcdef", &branch)
             .replace("0011223344556677", &call_id)
