@@ -32,7 +32,7 @@ pub use config::{ConfigError, EDGES_MAX, Idle, LoadgenConfig, Place};
 pub use hash::{PUBLIC_KEY, public_hash};
 pub use journal::{ENTRY_BYTES, Journal, JournalTotals};
 pub use late::{LATE_SLOTS_MAX, LateTrain};
-pub use live::{Control, Live, LoadgenProgress};
+pub use live::{Control, Live, LoadgenProgress, Span};
 pub use mix::{
     Behaviour, CLASSES_MAX, COPIES_MAX, Class, DELAY_MS_MAX, EdgeOverride, Mix, MixError,
     NAME_BYTES_MAX, PERIOD_MS_MAX, RETRY_AFTER_S_MAX, WEIGHT_TOTAL_MAX,

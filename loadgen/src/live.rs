@@ -3,7 +3,8 @@
 //! The worker never waits for a reader, and a reader sees counts that may be one turn old and not of
 //! one instant. Called by `worker` and by whoever shows progress.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,25 @@ pub struct Live {
     sessions_open: AtomicU64,
     cpu_ns: AtomicU64,
     wall_ns: AtomicU64,
+    /// The last closed span; its number is stored last.
+    span: [AtomicU64; 6],
+}
+
+/// A span of time that somebody outside cuts out, to know whether the worker itself kept up in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// How many spans were closed, this one included.
+    pub number: u64,
+    /// Its length in nanoseconds.
+    pub wall_ns: u64,
+    /// Time in turns that found something to do, in nanoseconds.
+    pub busy_ns: u64,
+    /// Median delay from reaping a request to handing its answer to the kernel, in nanoseconds.
+    pub lag_p50_ns: u64,
+    /// The 99th percentile.
+    pub lag_p99_ns: u64,
+    /// The longest.
+    pub lag_max_ns: u64,
 }
 
 /// What a worker can be told while it runs.
@@ -30,6 +50,7 @@ pub struct Live {
 pub struct Control {
     stop: AtomicBool,
     reset: AtomicBool,
+    span: AtomicBool,
 }
 
 /// One reading of [`Live`]; counts since the start or the last reset.
@@ -90,6 +111,38 @@ impl Live {
         }
     }
 
+    /// Reads the last closed span; all zero before the first.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let number = self.span[0].load(Acquire);
+        let [wall_ns, busy_ns, lag_p50_ns, lag_p99_ns, lag_max_ns] =
+            [1, 2, 3, 4, 5].map(|place: usize| self.span[place].load(Relaxed));
+        Span {
+            number,
+            wall_ns,
+            busy_ns,
+            lag_p50_ns,
+            lag_p99_ns,
+            lag_max_ns,
+        }
+    }
+
+    /// Stores a closed span under the next number.
+    pub(crate) fn store_span(&self, span: &Span) {
+        let figures = [
+            span.wall_ns,
+            span.busy_ns,
+            span.lag_p50_ns,
+            span.lag_p99_ns,
+            span.lag_max_ns,
+        ];
+        for (place, figure) in self.span[1..].iter().zip(figures) {
+            place.store(figure, Relaxed);
+        }
+        let number = self.span[0].load(Relaxed) + 1;
+        self.span[0].store(number, Release);
+    }
+
     /// Stores all counts.
     #[inline]
     pub(crate) fn store(&self, progress: &LoadgenProgress) {
@@ -133,6 +186,17 @@ impl Control {
         self.stop.load(Relaxed)
     }
 
+    /// Asks the worker to close the open span and to begin another.
+    pub fn close_span(&self) {
+        self.span.store(true, Relaxed);
+    }
+
+    /// Tells whether a span is to be closed, once.
+    #[inline]
+    pub(crate) fn take_span(&self) -> bool {
+        self.span.load(Relaxed) && self.span.swap(false, Relaxed)
+    }
+
     /// Tells whether a reset was asked for, once.
     #[inline]
     pub(crate) fn take_reset(&self) -> bool {
@@ -163,6 +227,25 @@ mod tests {
         };
         live.store(&progress);
         assert_eq!(live.read(), progress);
+    }
+
+    #[test]
+    fn a_span_is_asked_for_once_and_read_whole() {
+        let (control, live) = (Control::new(), Live::new());
+        assert!(!control.take_span());
+        control.close_span();
+        assert!(control.take_span() && !control.take_span());
+        let span = Span {
+            number: 1,
+            wall_ns: 2,
+            busy_ns: 3,
+            lag_p50_ns: 4,
+            lag_p99_ns: 5,
+            lag_max_ns: 6,
+        };
+        assert_eq!(live.span(), Span::default());
+        live.store_span(&span);
+        assert_eq!(live.span(), span);
     }
 
     #[test]

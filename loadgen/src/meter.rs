@@ -13,6 +13,7 @@ use sirocco_ring::{Counters, Port, Received};
 
 use crate::config::LoadgenConfig;
 use crate::journal::JournalTotals;
+use crate::live::Span;
 use crate::mix::Behaviour;
 use crate::population::{Population, SEGMENTS_MAX};
 use crate::report::{Lag, LoadgenReport, Spread};
@@ -41,8 +42,13 @@ pub(crate) struct Meter {
     base_kernel_drops: u64,
     trains_in: Histogram<u64>,
     trains_out: Histogram<u64>,
+    /// Delays of the open span, and of those before it.
     lag: Histogram<u64>,
+    lag_before: Histogram<u64>,
     lateness: Histogram<u64>,
+    /// When the open span began, and the time in it that found nothing to do.
+    span_began_ns: u64,
+    idle_ns: u64,
 }
 
 impl Meter {
@@ -71,19 +77,55 @@ impl Meter {
             trains_in: sizes(),
             trains_out: sizes(),
             lag: delays(),
+            lag_before: delays(),
             lateness: delays(),
+            span_began_ns: now_ns,
+            idle_ns: 0,
         }
     }
 
-    /// Notes that a turn ended at `now_ns`: what was queued before it has left.
+    /// Notes that a turn ended at `now_ns`, after one that found nothing to do where `was_idle`: what was
+    /// queued before it has left.
     #[inline]
-    pub(crate) fn turned(&mut self, now_ns: u64) {
+    pub(crate) fn turned(&mut self, now_ns: u64, was_idle: bool) {
+        if was_idle {
+            self.idle_ns += now_ns.saturating_sub(self.reaped_ns);
+        }
         if self.leaving > 0 {
             self.lag
                 .saturating_record_n(now_ns.saturating_sub(self.reaped_ns), self.leaving);
             self.leaving = 0;
         }
         self.reaped_ns = now_ns;
+    }
+
+    /// Ends the open span, to be numbered by whoever keeps it, and begins the next; what the report says
+    /// stays whole.
+    pub(crate) fn close_span(&mut self, now_ns: u64) -> Span {
+        let lag = Lag::of(&self.lag);
+        let wall_ns = now_ns.saturating_sub(self.span_began_ns);
+        let idle_ns = std::mem::take(&mut self.idle_ns);
+        self.lag_before
+            .add(&self.lag)
+            .expect("both hold the same bounds");
+        self.lag.reset();
+        self.span_began_ns = now_ns;
+        let ns = |us: f64| (us * 1_000.0) as u64;
+        Span {
+            number: 0,
+            wall_ns,
+            busy_ns: wall_ns.saturating_sub(idle_ns),
+            lag_p50_ns: ns(lag.p50),
+            lag_p99_ns: ns(lag.p99),
+            lag_max_ns: ns(lag.max),
+        }
+    }
+
+    /// Delays of all spans.
+    fn lag_of_all(&self) -> Lag {
+        let mut all = self.lag_before.clone();
+        all.add(&self.lag).expect("both hold the same bounds");
+        Lag::of(&all)
     }
 
     /// Notes one received buffer.
@@ -172,7 +214,7 @@ impl Meter {
             cpu_ns: self.cpu.elapsed_ns(),
             wall_ns: now_ns.saturating_sub(self.started_ns),
             syscalls: port.counters().syscalls - self.base.syscalls,
-            lag_us: Lag::of(&self.lag),
+            lag_us: self.lag_of_all(),
             lateness_us: Lag::of(&self.lateness),
             late_waiting: population.late_waiting() as u64,
             sessions: population.session_totals(),

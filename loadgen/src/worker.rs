@@ -101,6 +101,9 @@ pub fn run(
         if control.take_reset() {
             worker.reset();
         }
+        if control.take_span() {
+            live.store_span(&worker.meter.close_span(worker.now_ns));
+        }
         worker.turn()?;
         worker.publish(live);
     }
@@ -194,7 +197,7 @@ impl<'c> Worker<'c> {
     fn turn(&mut self) -> Result<(), LoadgenError> {
         self.port.turn(self.wait())?;
         self.now_ns = now_ns();
-        self.meter.turned(self.now_ns);
+        self.meter.turned(self.now_ns, self.is_idle);
         self.port.sent(|_| {});
         let due = self.population.advance(self.now_ns);
         let arrivals = self.receive();

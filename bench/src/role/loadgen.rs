@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sirocco_loadgen::{Control, Idle, Live, LoadgenConfig, Mix, Place, run};
 
@@ -16,6 +16,12 @@ use crate::run::child::die_with_parent;
 
 /// Time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Time for the worker to close a span: many of its turns.
+const SPAN_CLOSED: Duration = Duration::from_secs(2);
+
+/// Time between two looks at whether it did.
+const SPAN_LOOK: Duration = Duration::from_micros(200);
 
 /// Runs the role; returns its exit code.
 pub fn start(args: &LoadgenArgs) -> u8 {
@@ -130,8 +136,8 @@ fn work(config: LoadgenConfig, is_alone: bool) -> Result<(), Box<dyn std::error:
         signal_hook::flag::register(signal, Arc::clone(&asked_to_stop))?;
     }
     thread::spawn({
-        let control = Arc::clone(&control);
-        move || obey(&control, is_alone)
+        let (live, control) = (Arc::clone(&live), Arc::clone(&control));
+        move || obey(&control, &live, is_alone)
     });
     // The worker takes a thread of its own, so that pinning it pins neither this one nor its heirs.
     let worker = thread::Builder::new().name("worker".to_owned()).spawn({
@@ -168,19 +174,31 @@ fn work(config: LoadgenConfig, is_alone: bool) -> Result<(), Box<dyn std::error:
 
 /// Reads commands until stdin closes, which stops the worker: no loadgen survives its bench. One that
 /// runs a scenario of its own goes on until its calls are over or a signal comes.
-fn obey(control: &Control, is_alone: bool) {
+fn obey(control: &Control, live: &Live, is_alone: bool) {
     for line in io::stdin().lock().lines() {
         match line.as_deref().map(str::trim) {
             Ok("stop") => return control.stop(),
             Err(_) => break,
             Ok("reset") => control.reset(),
+            Ok("span") => close_span(control, live),
             Ok("") => {}
             Ok(other) => complain(format!(
-                "command not understood: `{other}`; give stop or reset"
+                "command not understood: `{other}`; give stop, reset or span"
             )),
         }
     }
     if !is_alone {
         control.stop();
     }
+}
+
+/// Closes a span of time and says how the worker fared in it: event `span`.
+fn close_span(control: &Control, live: &Live) {
+    let before = live.span().number;
+    control.close_span();
+    let until = Instant::now() + SPAN_CLOSED;
+    while live.span().number == before && Instant::now() < until {
+        thread::sleep(SPAN_LOOK);
+    }
+    emit("span", &live.span());
 }
