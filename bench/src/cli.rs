@@ -1,6 +1,8 @@
 //! The command line: every role and its options, each stated once with its unit and default. Parsing
 //! only; nothing here opens a socket or a file. Called by `main`, which turns an error into exit code 4.
 
+pub mod find;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,6 +90,9 @@ pub struct BenchArgs {
     /// Run SIPp in turn with the sessions, the same flow between two of them, and compare CPU times.
     #[arg(long)]
     pub sipp: bool,
+    /// Look for the limit.
+    #[command(flatten)]
+    pub find: find::FindArgs,
     /// Leave the ceilings out; the record then has no share.
     #[arg(long)]
     pub no_ceiling: bool,

@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod cli;
+mod find;
 mod host;
 mod progress;
 mod quantity;

@@ -104,6 +104,26 @@ pub fn duration(text: &str) -> Result<Duration, QuantityError> {
         .ok_or_else(refused)
 }
 
+/// Reads a share: a percentage such as 2%, or a number from 0 to 1.
+///
+/// # Errors
+/// When the text is neither, or is outside of 0 to 1.
+pub fn share(text: &str) -> Result<f64, QuantityError> {
+    let (digits, factor) = match text.trim().strip_suffix('%') {
+        Some(digits) => (digits.trim(), 0.01),
+        None => (text.trim(), 1.0),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let value = digits.parse::<f64>().ok().filter(|_| plain);
+    let value = value.map(|value| value * factor);
+    value
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| QuantityError {
+            text: text.to_owned(),
+            wanted: "a share: type a percentage such as 0.1%, or a number from 0 to 1",
+        })
+}
+
 /// An offered rate: as fast as the windows allow, or so many SIRs a second (open loop).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "RateText", try_from = "RateText")]
@@ -249,6 +269,17 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for text in ["", "0", "s", "-1s", "2h", "1e3s", "100000s", "inf", "nan"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_number_up_to_one() {
+        assert_eq!(share("2%"), Ok(0.02));
+        assert_eq!(share("0"), Ok(0.0));
+        assert_eq!(share(" 0.5 "), Ok(0.5));
+        for text in ["", "%", "101%", "1.1", "-1%", "1e-3", "nan"] {
+            let error = share(text).expect_err(text).to_string();
+            assert!(error.contains("0.1%"), "{error}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! JSON. Schema "sirocco.record/1"; docs/benchmarking.md describes each field. It computes nothing but
 //! ratios of what it holds; the verdict is beside it. Written by the bench, read by whoever compares.
 
+mod limit;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::statistics::Spread;
 use crate::verdict::Verdict;
 use crate::verify::Verification;
 
+pub use limit::{BaselineFigures, Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
 pub use sessions::{
     FloodFigures, HoldFigures, ModeFigures, OutcomeFigures, SessionFigures, SessionRun, SippFigures,
 };
@@ -100,6 +102,9 @@ pub struct Record {
     /// SIPp in the same run, where asked for.
     #[serde(default)]
     pub sipp: Option<SippFigures>,
+    /// The greatest rate that meets a criterion, where it was looked for.
+    #[serde(default)]
+    pub limit: Option<LimitFigures>,
     /// What the processes said about limits met and features missing.
     pub notices: Vec<String>,
     /// Every measured run in its order.
@@ -332,6 +337,7 @@ pub mod tests {
             addressing: Vec::new(),
             outcome: None,
             sipp: None,
+            limit: None,
             notices: Vec::new(),
             runs: vec![RunFigures {
                 rate: "max".to_owned(),

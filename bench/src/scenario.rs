@@ -14,6 +14,7 @@ use sirocco_dispatch::config::EngineConfig;
 use sirocco_loadgen::{Mix, MixError};
 
 use crate::cli::BenchArgs;
+use crate::find::criterion::Criterion;
 use crate::quantity::Rate;
 
 pub use sessions::{Addressing, Flood, Hold, Mode, Outcome, Right, order};
@@ -180,6 +181,21 @@ pub struct Scenario {
     /// Every SIR is judged by its outcome and the time it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// What `--find-max` looks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+}
+
+/// What a rate has to meet when the limit is looked for, and the least that has to be found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limit {
+    /// Bounds, such as "p99<=5ms, loss<=0".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<Criterion>,
+    /// Least limit; one below fails the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective_per_s: Option<u64>,
 }
 
 /// Why there is no scenario; the text names the file and says what to do.

@@ -2,6 +2,7 @@
 //! it is held against. Text only; it takes everything from the record, so that table and record cannot
 //! differ. Also the table of `sirocco ceiling`.
 
+mod limit;
 mod sessions;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
@@ -116,6 +117,14 @@ struct Row {
 /// The whole closing text of a bench.
 #[must_use]
 pub fn bench(record: &Record) -> String {
+    if let Some(limit) = &record.limit {
+        return format!(
+            "{}\n{}{}",
+            headline(record),
+            limit::text(limit),
+            verdict(record)
+        );
+    }
     let mut table = empty(&["figure", "value", "how it was measured", "held against"]);
     for row in rows(record) {
         let cells = vec![
@@ -159,16 +168,22 @@ fn headline(record: &Record) -> String {
         ),
         Place::Direct => "wire headline, an address a device, one datagram each".to_owned(),
     };
+    let repeated = match record.limit {
+        Some(_) => String::new(),
+        None => format!(
+            "{} of {:.1} s ",
+            plural(config.runs.repetitions, "repetition"),
+            config.runs.measured_ms as f64 / 1000.0
+        ),
+    };
     format!(
-        "scenario {} - {headline}\n{} identities, {} devices, mix {}, seed {}, {} of {:.1} s on cores {} and {}\n\
+        "scenario {} - {headline}\n{} identities, {} devices, mix {}, seed {}, {repeated}on cores {} and {}\n\
          {}, {}, commit {}",
         record.scenario,
         grouped(record.identities),
         grouped(record.devices),
         config.mix,
         record.seed,
-        plural(config.runs.repetitions, "repetition"),
-        config.runs.measured_ms as f64 / 1000.0,
         record.cores[0],
         record.cores[1],
         record.host.cpu_model,

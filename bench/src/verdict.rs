@@ -2,6 +2,7 @@
 //! asked for, on a machine fit to measure), and did every check pass (the ledger balances, both sides
 //! saw the same). An invalid run says nothing about the engine; a failed check says it is wrong.
 
+mod limit;
 mod sessions;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,14 @@ impl Verdict {
 #[must_use]
 pub fn judge(record: &Record, shared_core: bool) -> Verdict {
     let mut verdict = Verdict::default();
+    if let Some(limit) = &record.limit {
+        // Its probes are judged one by one; those beyond the limit are meant to fail.
+        limit::judge(record, limit, &mut verdict);
+        if shared_core {
+            verdict.invalid("engine and loadgen shared one core; give two with --cores".to_owned());
+        }
+        return verdict;
+    }
     balance(record, &mut verdict);
     fitness(record, shared_core, &mut verdict);
     load(record, &mut verdict);

@@ -9,7 +9,7 @@ use crate::process::{Directory, run};
 use crate::sirocco;
 
 /// One bench at a time: two would fight for the same cores, and the larger for longer than need be.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a scenario for a second; its exit code and its record.
 fn bench(directory: &Path, arguments: &str) -> (i32, Value) {

@@ -181,6 +181,8 @@ pub struct Measured {
     pub latency_buckets: Vec<(u64, u64)>,
     /// How late orders were taken against their schedule: readings every quarter second.
     pub order_lag_us: Lag,
+    /// Identities that were due and not handed out at the unmark.
+    pub behind: u64,
     /// Datagrams sent, those of sessions included.
     pub datagrams_sent: u64,
     /// Octets of all datagrams and streams sent; 0 where the engine does not count them.

@@ -116,7 +116,8 @@ pub fn judge(outcome: &Outcome, drained: &Drained) -> OutcomeFigures {
 }
 
 /// How many took longer than the limit, to the resolution of the histogram's buckets.
-fn late(buckets: &[(u64, u64)], limit_us: u64) -> u64 {
+#[must_use]
+pub fn late(buckets: &[(u64, u64)], limit_us: u64) -> u64 {
     let beyond = buckets.iter().filter(|(upper, _)| *upper > limit_us);
     beyond.map(|(_, count)| count).sum()
 }

@@ -47,6 +47,10 @@ pub fn start(args: &BenchArgs) -> u8 {
         complain("--verify needs a loadgen: leave it out, or give a place other than nowhere");
         return EXIT_USAGE;
     }
+    if let Err(error) = crate::find::refuse(&scenario, args) {
+        complain(error);
+        return EXIT_USAGE;
+    }
     let cores = match launch::cores(&args.cores, args.allow_shared_core) {
         Ok(cores) => cores,
         Err(error) => {

@@ -24,6 +24,7 @@ use super::{addressing, checked, hold, judged, people};
 use crate::ceiling::cycle::CycleGauge;
 use crate::ceiling::{self, CeilingSpec, Gauge, Probes, Timing};
 use crate::cli::BenchArgs;
+use crate::find;
 use crate::host::{CpuTicks, Host};
 use crate::progress::Progress;
 use crate::quantity::Rate;
@@ -104,7 +105,9 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
         progress: &progress,
         interrupted: &interrupted,
     };
-    let results = if scenario.addressing.is_some() {
+    let results = if args.find.find_max {
+        find::run(&bench, args)?
+    } else if scenario.addressing.is_some() {
         addressing::run(&bench)?
     } else if scenario.outcome.is_some() {
         judged::run(&bench)?
@@ -165,9 +168,19 @@ pub struct Bench<'a> {
 
 /// Both gauges of a bench, once they are calibrated.
 #[derive(Default)]
-struct Gauges {
+pub struct Gauges {
     messages: Option<Gauge>,
     cycles: Option<CycleGauge>,
+}
+
+impl Gauges {
+    /// Keeps what they measured among the results.
+    pub fn into_results(self, results: &mut Results) {
+        results.ceiling = self.messages.map(|gauge| gauge.ceiling());
+        if let (Some(ceiling), Some(cycles)) = (&mut results.ceiling, self.cycles) {
+            ceiling.cycle = Some(cycles.ceiling());
+        }
+    }
 }
 
 impl Bench<'_> {
@@ -210,10 +223,7 @@ impl Bench<'_> {
                 ran?;
             }
         }
-        results.ceiling = gauges.messages.map(|gauge| gauge.ceiling());
-        if let (Some(ceiling), Some(cycles)) = (&mut results.ceiling, gauges.cycles) {
-            ceiling.cycle = Some(cycles.ceiling());
-        }
+        gauges.into_results(&mut results);
         if let Some(rate) = self.latency_rate(&results.runs) {
             self.phase(format!("latency, open loop at {rate} SIRs/s"));
             let length = scenario.runs.latency_ms;
@@ -227,7 +237,10 @@ impl Bench<'_> {
     }
 
     /// One measured run, kept among the results; under a flood, one without it before.
-    fn measure_once(
+    ///
+    /// # Errors
+    /// When a side fails or the user interrupts.
+    pub fn measure_once(
         &self,
         stage: &mut Stage,
         (rate, purpose): (Rate, Purpose),
@@ -368,7 +381,10 @@ impl Bench<'_> {
     }
 
     /// Runs the ceilings once more while both children stand still.
-    fn gauge(
+    ///
+    /// # Errors
+    /// The kernel's, when a probe cannot run.
+    pub fn gauge(
         &self,
         stage: &mut Stage,
         gauges: &mut Gauges,

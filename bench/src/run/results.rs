@@ -11,8 +11,8 @@ use super::launch::Cores;
 use crate::ceiling::{Ceiling, Probe};
 use crate::host::{CpuTicks, Host, commit};
 use crate::record::{
-    FloodFigures, HoldFigures, LedgerFigures, ModeFigures, OutcomeFigures, Record, RunFigures,
-    SCHEMA, SessionFigures, SippFigures,
+    FloodFigures, HoldFigures, LedgerFigures, LimitFigures, ModeFigures, OutcomeFigures, Record,
+    RunFigures, SCHEMA, SessionFigures, SippFigures,
 };
 use crate::role::protocol::{Counters, Drained, EngineReady};
 use crate::scenario::{Place, Scenario};
@@ -50,6 +50,8 @@ pub struct Results {
     pub outcome: Option<OutcomeFigures>,
     /// SIPp in the same run.
     pub sipp: Option<SippFigures>,
+    /// The greatest rate that meets a criterion.
+    pub limit: Option<LimitFigures>,
 }
 
 /// The loadgen's report without the name of its event.
@@ -171,6 +173,7 @@ pub fn record(
         addressing: results.addressing,
         outcome: results.outcome,
         sipp: results.sipp,
+        limit: results.limit,
         notices: results.notices,
         runs: results.runs,
         verdict: Verdict::default(),

@@ -124,6 +124,7 @@ fn measured(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> 
         },
         latency_buckets: latency.buckets.clone(),
         order_lag_us: lag(lags_us),
+        behind: report.behind,
         datagrams_sent: window.datagrams_sent,
         ..Measured::default()
     }
