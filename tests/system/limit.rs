@@ -63,14 +63,14 @@ fn check(limit: &Value) {
 
 #[test]
 fn a_search_ends_with_every_probe_in_its_record() {
-    let record = search("limit", "--criterion ihs(10s)<=10% --budget 8s");
+    let record = search("limit", "--criterion ihs(10s)<=10% --budget 4s");
     assert_eq!(record["limit"]["criterion"], "ihs(10s)<=10%");
 }
 
 #[test]
 fn direct_and_overload_have_limits_too() {
-    search("limit-direct", "--scenario direct --budget 5s");
-    let record = search("limit-overload", "--scenario overload --budget 5s");
+    search("limit-direct", "--scenario direct --budget 3s");
+    let record = search("limit-overload", "--scenario overload --budget 3s");
     assert_eq!(record["limit"]["criterion"], "ihs(4s)<=1%");
 }
 
@@ -78,14 +78,14 @@ fn direct_and_overload_have_limits_too() {
 fn sessions_are_judged_by_their_sessions() {
     let record = search(
         "limit-sessions",
-        "--scenario sessions --criterion ihs(10s)<=10% --budget 8s",
+        "--scenario sessions --criterion ihs(10s)<=10% --budget 4s",
     );
     assert_eq!(record["limit"]["unit"], "sessions");
 }
 
 #[test]
 fn an_objective_out_of_reach_is_missed_or_the_run_is_invalid() {
-    let arguments = "--criterion ihs(10s)<=10% --budget 6s --objective 900M";
+    let arguments = "--criterion ihs(10s)<=10% --budget 3s --objective 900M";
     let record = search("limit-objective", arguments);
     let verdict = &record["verdict"];
     assert!(
@@ -100,7 +100,7 @@ fn the_methods_of_the_documents_report_what_they_ask_for() {
         ("rfc7502", "Establishment Threshold time"),
         ("etsi", "Design objective capacity"),
     ] {
-        let arguments = format!("--method {method} --attempts 20000 --budget 3s");
+        let arguments = format!("--method {method} --attempts 20000 --budget 2s");
         let record = search(method, &arguments);
         let report = record["limit"]["report"].to_string();
         assert!(report.contains(named), "{report}");

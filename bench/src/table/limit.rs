@@ -33,7 +33,10 @@ pub fn text(limit: &LimitFigures) -> String {
         ));
     }
     text.push_str(&format!("{}\n", knee(limit)));
-    text.push_str(&format!("p99 against rate: {}\n", spark(limit)));
+    text.push_str(&format!(
+        "lag, busy: the load generator's; p99 against rate: {}\n",
+        spark(limit)
+    ));
     for [name, value] in &limit.report {
         text.push_str(&format!("  {name} = {value}\n"));
     }
@@ -54,7 +57,10 @@ fn answer(limit: &LimitFigures) -> String {
             interval.confidence * 100.0,
             limit.interval_method
         )),
-        None => text.push_str(&format!("interval: {}\n", limit.interval_method)),
+        None if limit.rate_per_s.is_some() => {
+            text.push_str(&format!("interval: {}\n", limit.interval_method));
+        }
+        None => {}
     }
     text.push_str(&format!(
         "closed loop {} /s; {} probes and {} holds in {:.0} s of {:.0} s\n",
@@ -69,18 +75,7 @@ fn answer(limit: &LimitFigures) -> String {
 
 fn knee(limit: &LimitFigures) -> comfy_table::Table {
     let mut table = empty(&[
-        "rate /s",
-        "for",
-        "attempts",
-        "loss",
-        "%IHS",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "lag gen.",
-        "busy gen.",
-        "",
+        "rate /s", "for", "attempts", "loss", "%IHS", "p50", "p99", "p99.9", "lag", "busy", "",
     ]);
     let mut probes: Vec<&ProbeFigures> = limit.probes().collect();
     if limit.method == "bisect" {
@@ -94,7 +89,6 @@ fn knee(limit: &LimitFigures) -> comfy_table::Table {
             percent(probe.loss_share),
             percent(probe.ihs_share),
             microseconds(probe.latency_us.p50),
-            microseconds(probe.latency_us.p90),
             microseconds(probe.latency_us.p99),
             microseconds(probe.latency_us.p999),
             microseconds(probe.loadgen_lag_us.p99),
@@ -133,8 +127,8 @@ fn judgement(probe: &ProbeFigures) -> &'static str {
     match probe.judgement {
         Judgement::Passed => "pass",
         Judgement::Failed => "fail",
-        Judgement::TestbedGaveOut => "void: testbed",
-        Judgement::Disturbed => "void: disturbed",
+        Judgement::TestbedGaveOut => "testbed",
+        Judgement::Disturbed => "disturbed",
     }
 }
 
