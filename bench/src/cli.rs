@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sirocco_schedule::Arrivals;
 
 use crate::quantity::{self, Rate};
 
@@ -66,6 +67,9 @@ pub struct BenchArgs {
     /// Offered SIRs a second such as 500k (open loop), or max.
     #[arg(long, value_name = "R|max")]
     pub rate: Option<Rate>,
+    /// How orders follow each other at a rate: constant, at equal distances, or poisson.
+    #[arg(long, value_name = "KIND")]
+    pub arrivals: Option<Arrivals>,
     /// Measured length of one repetition, such as 3s.
     #[arg(long, value_name = "S", value_parser = quantity::duration)]
     pub duration: Option<Duration>,

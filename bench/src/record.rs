@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sirocco_dispatch::load::Offered;
 
 use crate::ceiling::Ceiling;
 use crate::host::{CpuTicks, Host};
@@ -241,6 +242,9 @@ pub struct RunFigures {
     pub order_lag_us: Lag,
     /// Latency in this run.
     pub latency_us: Latency,
+    /// What the whole run offered, warm-up included: the digest of its schedule and changes made live.
+    #[serde(default)]
+    pub offered: Offered,
     /// The engine's figures in this run.
     pub engine: EngineFigures,
     /// Sessions in this run, where orders bring a content.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_loadgen::{Mix, MixError};
+use sirocco_schedule::Arrivals;
 
 use crate::cli::BenchArgs;
 use crate::find::criterion::Criterion;
@@ -68,10 +69,11 @@ pub enum Place {
 }
 
 /// Which devices of an identity an order wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wanted {
     /// One, another in each pass over the population (mode targeted).
+    #[default]
     OneInTurn,
     /// All of them (mode fan-out).
     All,
@@ -102,6 +104,9 @@ pub struct Population {
 pub struct Runs {
     /// SIRs a second, or "max".
     pub rate: Rate,
+    /// How orders follow each other where the rate is a number: at equal distances, or as a Poisson process.
+    #[serde(default)]
+    pub arrivals: Arrivals,
     /// Repetitions, interleaved with the ceiling.
     pub repetitions: u16,
     /// Time run and not counted before each repetition, in milliseconds.
@@ -322,6 +327,7 @@ impl Scenario {
     pub fn with(mut self, args: &BenchArgs) -> Result<Self, ScenarioError> {
         let runs = &mut self.runs;
         runs.rate = args.rate.unwrap_or(runs.rate);
+        runs.arrivals = args.arrivals.unwrap_or(runs.arrivals);
         runs.repetitions = args.repetitions.unwrap_or(runs.repetitions);
         if let Some(length) = args.duration {
             runs.measured_ms = millis(length);

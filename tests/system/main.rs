@@ -8,6 +8,7 @@ mod limit;
 #[path = "../src/process.rs"]
 mod process;
 mod roles;
+mod schedule;
 mod sessions;
 
 use std::path::Path;

@@ -5,10 +5,11 @@ use crate::source::{File, tree};
 use crate::{Fault, hold};
 
 /// Each crate by its directory, and the crates of Sirocco that it may depend on.
-const ARROWS: [(&str, &str, &[&str]); 9] = [
+const ARROWS: [(&str, &str, &[&str]); 10] = [
     ("engine/wire", "sirocco-wire", &[]),
     ("engine/ring", "sirocco-ring", &[]),
     ("engine/index", "sirocco-index", &[]),
+    ("engine/schedule", "sirocco-schedule", &[]),
     ("engine/session", "sirocco-session", &["sirocco-wire"]),
     (
         "engine/dispatch",
@@ -17,13 +18,14 @@ const ARROWS: [(&str, &str, &[&str]); 9] = [
             "sirocco-wire",
             "sirocco-ring",
             "sirocco-index",
+            "sirocco-schedule",
             "sirocco-session",
         ],
     ),
     (
         "loadgen",
         "sirocco-loadgen",
-        &["sirocco-wire", "sirocco-ring"],
+        &["sirocco-wire", "sirocco-ring", "sirocco-schedule"],
     ),
     ("bench", "sirocco", ENGINE_AND_LOADGEN),
     ("tests", "sirocco-tests", ENGINE_AND_LOADGEN),
@@ -35,6 +37,7 @@ const ENGINE_AND_LOADGEN: &[&str] = &[
     "sirocco-wire",
     "sirocco-ring",
     "sirocco-index",
+    "sirocco-schedule",
     "sirocco-session",
     "sirocco-dispatch",
     "sirocco-loadgen",

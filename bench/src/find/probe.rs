@@ -188,6 +188,9 @@ impl Staged<'_, '_> {
                 _ => None,
             },
             order: scenario.order_fields(),
+            arrivals: scenario.runs.arrivals,
+            sirs_per_order: Some(self.sirs_per_order),
+            ..LoadRequest::default()
         };
         let mut in_flight = InFlight::default();
         let counted = asked.purpose == Purpose::Iteration;

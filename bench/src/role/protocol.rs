@@ -6,9 +6,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sirocco_dispatch::load::Offered;
+use sirocco_schedule::{Arrivals, RATE_MAX, Shape, Steer, Steered};
 
 use crate::record::{Lag, Latency, LedgerFigures};
 use crate::scenario::Wanted;
+
+/// Greatest multiple of a shape: a thousandfold is a typing error or a test of one.
+const SCALE_MAX: f64 = 1000.0;
 
 /// A command to the engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +32,8 @@ pub enum EngineCommand {
     Stop,
     /// Offer identities of the index on a schedule.
     Load(LoadRequest),
+    /// Change the schedule from now on; a rate is one of SIRs.
+    Steer(Steer),
     /// An order as JSON, as it came.
     Order(String),
     /// A change of the index as JSON, as it came: `{"put": ..}` or `{"remove": ..}`.
@@ -37,7 +44,7 @@ pub enum EngineCommand {
 pub type Counters = BTreeMap<String, i64>;
 
 /// A schedule of orders over all identities of the index.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadRequest {
     /// Seed of the order of identities.
@@ -48,6 +55,18 @@ pub struct LoadRequest {
     pub rate: Option<f64>,
     /// Orders in all; none goes on until `end-load`.
     pub orders_max: Option<u64>,
+    /// The rate at each moment, in SIRs a second, in place of `rate`; docs/load.md has its grammar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// How orders follow each other.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// SIRs that an order stands for in `shape` and in the changes below; 1 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sirs_per_order: Option<f64>,
+    /// Changes known before the begin: those of a run that is replayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steers: Vec<Steered>,
     /// Fields of every order but its name and recipients.
     #[serde(default)]
     pub order: serde_json::Map<String, serde_json::Value>,
@@ -56,7 +75,7 @@ pub struct LoadRequest {
 /// Why a line is no command.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "command not understood: {0}; give mark, unmark, end-load, drain, books, stop, a load, an order, or a change with put or remove"
+    "command not understood: {0}; give mark, unmark, end-load, drain, books, stop, pause, resume, a rate or scale, a load, an order, or a change with put or remove"
 )]
 pub struct CommandError(String);
 
@@ -64,6 +83,20 @@ pub struct CommandError(String);
 #[serde(deny_unknown_fields)]
 struct LoadLine {
     load: LoadRequest,
+}
+
+/// A change of the rate, checked.
+fn steer(value: serde_json::Value) -> Result<Steer, CommandError> {
+    let change = serde_json::from_value(value).map_err(|e| CommandError(e.to_string()))?;
+    match change {
+        Steer::Rate(rate) if !(0.0..=RATE_MAX).contains(&rate) => {
+            Err(CommandError("the rate is not from 0 to 1e9".to_owned()))
+        }
+        Steer::Scale(scale) if !(0.0..=SCALE_MAX).contains(&scale) => {
+            Err(CommandError("the scale is not from 0 to 1000".to_owned()))
+        }
+        change => Ok(change),
+    }
 }
 
 impl EngineCommand {
@@ -79,11 +112,16 @@ impl EngineCommand {
             "drain" => Ok(Self::Drain),
             "books" => Ok(Self::Books),
             "stop" => Ok(Self::Stop),
+            "pause" => Ok(Self::Steer(Steer::Pause(true))),
+            "resume" => Ok(Self::Steer(Steer::Pause(false))),
             json if json.starts_with('{') => {
                 let value: serde_json::Value =
                     serde_json::from_str(json).map_err(|error| CommandError(error.to_string()))?;
                 if value.get("put").or(value.get("remove")).is_some() {
                     return Ok(Self::Change(json.to_owned()));
+                }
+                if value.get("rate").or(value.get("scale")).is_some() {
+                    return steer(value).map(Self::Steer);
                 }
                 if value.get("load").is_none() {
                     return Ok(Self::Order(json.to_owned()));
@@ -110,6 +148,9 @@ impl EngineCommand {
             Self::Books => "books".to_owned(),
             Self::Stop => "stop".to_owned(),
             Self::Load(load) => serde_json::json!({ "load": load }).to_string(),
+            Self::Steer(Steer::Pause(true)) => "pause".to_owned(),
+            Self::Steer(Steer::Pause(false)) => "resume".to_owned(),
+            Self::Steer(change) => serde_json::json!(change).to_string(),
             Self::Order(json) | Self::Change(json) => json.clone(),
         }
     }
@@ -199,6 +240,8 @@ pub struct Measured {
     pub time_to_session_buckets: Vec<(u64, u64)>,
     /// CPU time of the whole loadgen process in nanoseconds, read by the bench.
     pub loadgen_cpu_ns: u64,
+    /// What the load at work has offered, or the last one that ended.
+    pub offered: Offered,
 }
 
 /// Event `drained` of the engine: the books since its start, and the last window.
@@ -228,7 +271,13 @@ mod tests {
             wanted: Wanted::OneInTurn,
             rate: Some(1e6),
             orders_max: Some(10),
-            order: serde_json::Map::new(),
+            shape: Some("ramp 0..1k/1s".parse().unwrap()),
+            arrivals: Arrivals::Poisson,
+            steers: vec![Steered {
+                at_ns: 5,
+                change: Steer::Scale(2.0),
+            }],
+            ..LoadRequest::default()
         };
         let order = r#"{"order":"a","to":{"everybody":true}}"#.to_owned();
         let change = r#"{"remove":{"identity":"sip:a@h"}}"#.to_owned();
@@ -240,6 +289,10 @@ mod tests {
             EngineCommand::Books,
             EngineCommand::Stop,
             EngineCommand::Load(load),
+            EngineCommand::Steer(Steer::Rate(250_000.0)),
+            EngineCommand::Steer(Steer::Scale(1.5)),
+            EngineCommand::Steer(Steer::Pause(true)),
+            EngineCommand::Steer(Steer::Pause(false)),
             EngineCommand::Order(order),
             EngineCommand::Change(change),
         ] {
@@ -249,7 +302,16 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused_with_the_known_ones() {
-        for line in ["", "halt", "{", r#"{"load":{"seed":1}}"#, "[1]"] {
+        for line in [
+            "",
+            "halt",
+            "{",
+            r#"{"load":{"seed":1}}"#,
+            "[1]",
+            r#"{"rate":-1}"#,
+            r#"{"rate":1,"scale":2}"#,
+            r#"{"scale":1e9}"#,
+        ] {
             let error = EngineCommand::read(line).expect_err(line).to_string();
             assert!(error.contains("drain"), "{error}");
         }

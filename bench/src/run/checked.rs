@@ -92,6 +92,7 @@ pub fn run(
         rate: None,
         orders_max: Some(ready.identities),
         order: scenario.order_fields(),
+        ..LoadRequest::default()
     };
     stage.tell(Side::Engine, &EngineCommand::Load(load).line())?;
     stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;

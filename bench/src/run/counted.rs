@@ -44,6 +44,8 @@ pub fn run(bench: &Bench<'_>, stage: &mut Stage, count: Count) -> Result<Drained
         },
         orders_max: Some(count.orders),
         order: bench.scenario.order_fields(),
+        arrivals: bench.scenario.runs.arrivals,
+        ..LoadRequest::default()
     };
     let tell =
         |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());

@@ -75,6 +75,7 @@ pub fn run(measured: &Measured, place: Place, rate: Rate, purpose: Purpose) -> R
         },
         order_lag_us: measured.order_lag_us.clone(),
         latency_us,
+        offered: measured.offered.clone(),
         engine: EngineFigures {
             sirs_sent: measured.sirs_sent,
             sirs_answered: measured.sirs_answered,

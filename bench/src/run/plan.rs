@@ -331,6 +331,8 @@ impl Bench<'_> {
             rate: self.orders_per_s(rate, &results.ready),
             orders_max: None,
             order: scenario.order_fields(),
+            arrivals: scenario.runs.arrivals,
+            ..LoadRequest::default()
         };
         let tell =
             |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());

@@ -6,10 +6,11 @@
 
 use crate::kept::Place;
 use crate::ledger::Outcome;
-use crate::load::Wanted;
+use crate::load::{Offered, Wanted};
 use crate::order::{Audience, Mode, Order, Priority, Selector};
 use serde::{Deserialize, Serialize};
 use sirocco_index::{Identity, Index, Run, WalkCursor};
+use sirocco_schedule::Steer;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Orders that may be active at the same time: their slot is 16 bits wide.
@@ -114,6 +115,10 @@ pub struct Intake {
     deadlines: BTreeSet<(u64, u16)>,
     /// Active orders whose deadline has passed.
     overdue: usize,
+    /// What the last load that ended had offered.
+    offered: Offered,
+    /// Identities that ended loads had offered.
+    taken: u64,
 }
 
 /// Why an order is not accepted.
@@ -139,6 +144,8 @@ impl Intake {
             runs: Vec::new(),
             deadlines: BTreeSet::new(),
             overdue: 0,
+            offered: Offered::default(),
+            taken: 0,
         }
     }
 
@@ -318,6 +325,51 @@ impl Intake {
         loads.sum()
     }
 
+    /// How long the first identity that a load has due and not handed out has been due, in nanoseconds.
+    #[must_use]
+    pub fn lateness_ns(&self, now: u64) -> u64 {
+        let loads = self.turns.iter().flatten();
+        let late = loads.map(|&slot| match &self.at(slot).audience {
+            Audience::Load(load) => load.lateness_ns(now),
+            _ => 0,
+        });
+        late.max().unwrap_or(0)
+    }
+
+    /// What the load at work has offered, or the last one that ended.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        let loads = self.orders.iter().flatten();
+        let mut at_work = loads.filter_map(|active| match &active.audience {
+            Audience::Load(load) => Some(load.offered()),
+            _ => None,
+        });
+        at_work.next().unwrap_or_else(|| self.offered.clone())
+    }
+
+    /// Identities that loads have offered since the start.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        let loads = self.orders.iter().flatten();
+        let at_work = loads.map(|active| match &active.audience {
+            Audience::Load(load) => load.taken(),
+            _ => 0,
+        });
+        self.taken + at_work.sum::<u64>()
+    }
+
+    /// Changes the schedule of every load from `now` on; returns how many took it.
+    pub fn steer_loads(&mut self, now: u64, change: Steer) -> usize {
+        let loads = self.orders.iter_mut().flatten();
+        loads
+            .filter_map(|active| match &mut active.audience {
+                Audience::Load(load) => Some(load),
+                _ => None,
+            })
+            .filter_map(|load| load.steer(now, change).then_some(()))
+            .count()
+    }
+
     /// Ends every load where it stands; lists and walks go on.
     pub fn stop_loads(&mut self) {
         for active in self.orders.iter_mut().flatten() {
@@ -394,6 +446,10 @@ impl Intake {
         }
         let priority = active.priority as usize;
         if let Some(ended) = self.orders[usize::from(slot)].take() {
+            if let Audience::Load(load) = &ended.audience {
+                self.offered = load.offered();
+                self.taken += load.taken();
+            }
             self.turns[priority].retain(|&waiting| waiting != slot);
             if ended.is_overdue {
                 self.overdue -= 1;

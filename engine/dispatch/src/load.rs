@@ -1,10 +1,13 @@
 //! A load: identities offered in a seeded order at the times of an open-loop schedule.
 //!
-//! The bench's source of orders. Time i is fixed by the rate and never by how fast the engine is, so a
-//! slow engine makes latency grow instead of load shrink; what it could not take in time is counted as
-//! behind. Without a rate everything is due at once and the windows set the pace. No clock, no I/O.
+//! The bench's source of orders. When entry i is due is fixed by shape, arrivals and seed
+//! (`sirocco_schedule`) and never by how fast the engine is, so a slow engine makes latency grow instead of
+//! load shrink; what it could not take in time is counted as behind. Without a schedule everything is due
+//! at once and the windows set the pace. The digest says what was taken. No clock, no I/O.
 
+use serde::{Deserialize, Serialize};
 use sirocco_index::Identity;
+use sirocco_schedule::{Arrivals, Digest, Plan, Schedule, Shape, Steer, Steered};
 use std::sync::Arc;
 
 /// Which devices of an offered identity are wanted.
@@ -21,11 +24,26 @@ pub enum Wanted {
 pub struct Load {
     identities: Arc<[Identity]>,
     wanted: Wanted,
-    /// Nanoseconds from one identity to the next; `None` = all due at once.
-    period_ns: Option<f64>,
+    /// Due times from `start_ns` on; `None` = all due at once.
+    schedule: Option<Box<Schedule>>,
     start_ns: u64,
     offered: u64,
+    /// Place of the next identity, and how often all were offered before.
+    next: usize,
+    pass: u64,
     orders_max: u64,
+    digest: Digest,
+}
+
+/// What of a load was offered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offered {
+    /// Digest over every due time and identity, and how many.
+    pub digest: Digest,
+    /// Arrivals of its schedule.
+    pub arrivals: Arrivals,
+    /// Changes while it ran.
+    pub steers: Vec<Steered>,
 }
 
 impl Load {
@@ -37,19 +55,34 @@ impl Load {
         rate: Option<f64>,
         orders_max: u64,
     ) -> Self {
-        let orders_max = if identities.is_empty() { 0 } else { orders_max };
-        let period_ns = rate.map(|rate| 1e9 / rate);
+        let plan = rate.map(|rate| Plan {
+            entries_max: orders_max,
+            ..Plan::new(Shape::constant(rate))
+        });
         Self {
-            identities,
-            wanted,
-            period_ns,
-            start_ns: 0,
-            offered: 0,
-            orders_max,
+            orders_max: if identities.is_empty() { 0 } else { orders_max },
+            ..Self::planned(identities, wanted, plan.as_ref())
         }
     }
 
-    /// Puts the first due time at `now`.
+    /// Builds a load whose due times are those of a plan; `None` = as fast as windows allow, without end.
+    #[must_use]
+    pub fn planned(identities: Arc<[Identity]>, wanted: Wanted, plan: Option<&Plan>) -> Self {
+        let orders_max = if identities.is_empty() { 0 } else { u64::MAX };
+        Self {
+            identities,
+            wanted,
+            schedule: plan.map(|plan| Box::new(Schedule::new(plan))),
+            start_ns: 0,
+            offered: 0,
+            next: 0,
+            pass: 0,
+            orders_max,
+            digest: Digest::default(),
+        }
+    }
+
+    /// Puts the begin of the schedule at `now`.
     pub fn start(&mut self, now: u64) {
         self.start_ns = now;
     }
@@ -60,16 +93,28 @@ impl Load {
         self.wanted
     }
 
+    /// What was offered so far.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        let schedule = self.schedule.as_deref();
+        Offered {
+            digest: self.digest,
+            arrivals: schedule.map(Schedule::arrivals).unwrap_or_default(),
+            steers: schedule.map_or(Vec::new(), |schedule| schedule.steers().to_vec()),
+        }
+    }
+
     /// Identities offered so far.
     #[must_use]
-    pub fn offered(&self) -> u64 {
+    pub fn taken(&self) -> u64 {
         self.offered
     }
 
     /// Whether the whole schedule was offered.
+    #[inline]
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.offered >= self.orders_max
+        self.offered >= self.orders_max || self.schedule.as_deref().is_some_and(Schedule::is_over)
     }
 
     /// Ends the schedule here: nothing more is offered.
@@ -77,26 +122,44 @@ impl Load {
         self.orders_max = self.offered;
     }
 
-    /// Identities due by `now` and not offered yet; 0 without a rate.
-    #[must_use]
-    pub fn behind(&self, now: u64) -> u64 {
-        let Some(period) = self.period_ns else {
-            return 0;
-        };
-        let elapsed = now.saturating_sub(self.start_ns) as f64;
-        let due = ((elapsed / period) as u64 + 1).min(self.orders_max);
-        due.saturating_sub(self.offered)
+    /// Changes the schedule from `now` on; what was due before stays due. Returns whether it has a schedule
+    /// and room to keep the change.
+    pub fn steer(&mut self, now: u64, change: Steer) -> bool {
+        let at_ns = now.saturating_sub(self.start_ns);
+        let schedule = self.schedule.as_mut();
+        schedule.is_some_and(|schedule| schedule.steer(at_ns, change))
     }
 
-    /// When the next identity is due; `None` if the schedule is over.
+    /// Identities due by `now` and not offered yet; 0 without a schedule.
+    #[must_use]
+    pub fn behind(&self, now: u64) -> u64 {
+        let schedule = self.schedule.as_ref().filter(|_| !self.is_over());
+        let behind = schedule.map_or(0, |schedule| {
+            schedule.behind(now.saturating_sub(self.start_ns))
+        });
+        behind.min(self.orders_max - self.offered)
+    }
+
+    /// How long the next identity has been due, in nanoseconds; 0 without a schedule.
+    #[must_use]
+    pub fn lateness_ns(&self, now: u64) -> u64 {
+        let schedule = self.schedule.as_ref().filter(|_| !self.is_over());
+        schedule.map_or(0, |schedule| {
+            schedule.lateness_ns(now.saturating_sub(self.start_ns))
+        })
+    }
+
+    /// When the next identity is due, `u64::MAX` while none is; `None` if the schedule is over.
     #[inline]
     #[must_use]
     pub fn next_due_ns(&self, now: u64) -> Option<u64> {
         if self.is_over() {
             return None;
         }
-        Some(match self.period_ns {
-            Some(period) => self.start_ns + (self.offered as f64 * period) as u64,
+        Some(match &self.schedule {
+            Some(schedule) => schedule
+                .next_ns()
+                .map_or(u64::MAX, |next| self.start_ns.saturating_add(next)),
             None => now,
         })
     }
@@ -104,12 +167,26 @@ impl Load {
     /// Takes the next identity if it is due by `now`: which, when it was due, and in which pass.
     #[inline]
     pub fn take(&mut self, now: u64) -> Option<(Identity, u64, u64)> {
-        let due = self.next_due_ns(now).filter(|due| *due <= now)?;
-        let count = self.identities.len() as u64;
-        let identity = self.identities[(self.offered % count) as usize];
-        let pass = self.offered / count;
+        if self.offered >= self.orders_max {
+            return None;
+        }
+        // What has no time of its own counts as due at the begin in the digest.
+        let (due_ns, at_ns) = match &mut self.schedule {
+            Some(schedule) => {
+                let due_ns = schedule.take(now.wrapping_sub(self.start_ns))?;
+                (self.start_ns + due_ns, due_ns)
+            }
+            None => (now, 0),
+        };
+        let (identity, pass) = (self.identities[self.next], self.pass);
+        self.next += 1;
+        if self.next == self.identities.len() {
+            (self.next, self.pass) = (0, pass + 1);
+        }
         self.offered += 1;
-        Some((identity, due, pass))
+        let shape = u64::from(identity.shape) << 40;
+        self.digest.add(at_ns, identity.key ^ shape);
+        Some((identity, due_ns, pass))
     }
 }
 
@@ -151,6 +228,32 @@ mod tests {
         );
         assert_eq!(std::iter::from_fn(|| load.take(20_000)).count(), 2);
         assert!(load.is_over() && load.take(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_schedule_steered_live_is_the_one_replayed_from_its_list() {
+        let shape: Shape = "ramp 0..1M/10ms, pause 1ms, hold 5ms"
+            .parse()
+            .expect("a shape");
+        let plan = Plan {
+            arrivals: Arrivals::Poisson,
+            seed: 3,
+            ..Plan::new(shape)
+        };
+        let mut load = Load::planned(identities(7).into(), Wanted::All, Some(&plan));
+        load.start(1_000);
+        while load.take(4_001_000).is_some() {}
+        assert!(load.steer(4_001_000, Steer::Scale(2.0)) && !load.is_over());
+        while load.take(u64::MAX - 1).is_some() {}
+        let offered = load.offered();
+        assert!(load.is_over() && offered.digest.entries == load.taken());
+        let plan = Plan {
+            steers: offered.steers.clone(),
+            ..plan
+        };
+        let mut again = Load::planned(identities(7).into(), Wanted::All, Some(&plan));
+        while again.take(u64::MAX - 1).is_some() {}
+        assert_eq!(again.offered(), offered);
     }
 
     #[test]

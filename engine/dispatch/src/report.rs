@@ -4,6 +4,7 @@
 //! computed here, so that whoever reads a record can compute it again.
 
 use crate::ledger::{Ledger, StrayAnswers};
+use crate::load::Offered;
 use crate::pushes::PushBalance;
 use crate::returned::ReturnedCounts;
 use hdrhistogram::Histogram;
@@ -182,6 +183,8 @@ pub struct EngineReport {
     pub stray: StrayAnswers,
     /// Identities that were due and not handed out at the last unmark.
     pub behind: u64,
+    /// What the load at work has offered, or the last one that ended.
+    pub offered: Offered,
     /// Sends that the kernel refused.
     pub sends_refused: u64,
     /// Receives ended for want of buffers.

@@ -12,6 +12,7 @@ use crate::contents;
 use crate::intake::{Candidate, Intake, Stock, Summary};
 use crate::kept::{KeptTexts, Place, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
+use crate::load::Offered;
 use crate::next_hop::{Admission, Limits, NextHops, Waiting};
 use crate::order::Order;
 use crate::outcome::{OutcomeLog, Uri};
@@ -28,6 +29,7 @@ use crate::wheel::Wheel;
 use bumpalo::Bump;
 use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
+use sirocco_schedule::Steer;
 use sirocco_session::{SessionConfig, Sessions};
 use sirocco_wire::sip::template::DevicePosition;
 use std::collections::{HashMap, VecDeque};
@@ -355,6 +357,17 @@ impl Shard {
     /// Ends every load where it stands; lists and walks go on.
     pub fn stop_loads(&mut self) {
         self.intake.stop_loads();
+    }
+
+    /// Changes the schedule of every load from `now` on; returns how many took it.
+    pub fn steer_loads(&mut self, now: u64, change: Steer) -> usize {
+        self.intake.steer_loads(now, change)
+    }
+
+    /// What the load at work has offered, or the last one that ended.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        self.intake.offered()
     }
 
     /// The books of pushes.

@@ -14,6 +14,7 @@ use crate::templates::Sender;
 use crossbeam::channel::{Receiver, Sender as EventSender, TryRecvError};
 use sirocco_index::Index;
 use sirocco_ring::{Wait, Waker, affinity, allocation, clock};
+use sirocco_schedule::Steer;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,8 @@ pub enum Command {
     Mark,
     /// End to measure.
     Unmark,
+    /// Change the schedule of every load from now on.
+    Steer(Steer),
     /// End every load where it stands.
     StopLoads,
     /// Report now.
@@ -53,6 +56,13 @@ pub enum Event {
         order: String,
         /// Why, and what to do.
         reason: String,
+    },
+    /// Schedules were changed.
+    Steered {
+        /// How.
+        change: Steer,
+        /// How many; 0 where no load with a schedule is at work, or it was changed too often.
+        steered: usize,
     },
     /// The report that was asked for.
     Report(Box<EngineReport>),
@@ -271,6 +281,13 @@ impl<'a> Worker<'a> {
                     .take()
                     .map_or(Counts::default(), |at| counts.since(&at));
             }
+            Command::Steer(change) => {
+                let steered = self.shard.steer_loads(self.now, change);
+                let _ = self
+                    .lines
+                    .events
+                    .try_send(Event::Steered { change, steered });
+            }
             Command::StopLoads => self.shard.stop_loads(),
             Command::Report => {
                 let report = Box::new(self.report());
@@ -348,6 +365,7 @@ impl<'a> Worker<'a> {
             replies_dropped: self.shard.replies_dropped(),
             stray: self.shard.ledger.stray,
             behind: self.behind,
+            offered: self.shard.offered(),
             index_bytes: self.shard.index.memory_bytes(),
             ..EngineReport::default()
         };

@@ -17,6 +17,7 @@ use sirocco_dispatch::order::{Audience, Order};
 use sirocco_dispatch::worker::{Command, Event};
 use sirocco_index::Identity;
 use sirocco_ring::Waker;
+use sirocco_schedule::{Plan, Shape, Steer};
 
 use super::Failure;
 use super::door::{Applied, Arrival, answer};
@@ -64,6 +65,30 @@ pub struct Control {
     ending: bool,
     /// What became of the changes that came by stdin.
     applied: (Sender<Applied>, Receiver<Applied>),
+}
+
+/// What the due times of a load follow from; none where the windows set the pace.
+fn plan(request: &LoadRequest) -> Option<Plan> {
+    let unit = request.sirs_per_order.unwrap_or(1.0);
+    let shape = match (&request.shape, request.rate) {
+        (Some(shape), _) => shape.clone(),
+        (None, rate) => Shape::constant(rate? * unit),
+    };
+    Some(Plan {
+        shape,
+        arrivals: request.arrivals,
+        seed: request.seed,
+        unit,
+        entries_max: request.orders_max.unwrap_or(u64::MAX),
+        steers: request.steers.clone(),
+    })
+}
+
+/// Event `steered`.
+#[derive(Serialize)]
+struct Steering {
+    change: Steer,
+    loads: usize,
 }
 
 /// Event `refused`.
@@ -205,6 +230,7 @@ impl Control {
             EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
             EngineCommand::Books => self.ask(Purpose::Drained),
             EngineCommand::Stop => self.command(Command::Stop),
+            EngineCommand::Steer(change) => self.command(Command::Steer(change)),
             EngineCommand::Load(request) => self.load(&request),
             // The door reads orders and changes itself.
             EngineCommand::Order(_) | EngineCommand::Change(_) => {}
@@ -226,12 +252,18 @@ impl Control {
             Wanted::OneInTurn => (LoadWanted::OneInTurn, "targeted"),
             Wanted::All => (LoadWanted::All, "fan-out"),
         };
-        let orders_max = request.orders_max.unwrap_or(u64::MAX);
+        let load = match plan(request) {
+            Some(plan) => Load::planned(identities.into(), wanted, Some(&plan)),
+            None => {
+                let orders_max = request.orders_max.unwrap_or(u64::MAX);
+                Load::new(identities.into(), wanted, None, orders_max)
+            }
+        };
         self.rate = request.rate;
         self.loads += 1;
         let mut fields = request.order.clone();
         fields.entry("mode").or_insert_with(|| mode.into());
-        let audience = Audience::Load(Load::new(identities.into(), wanted, self.rate, orders_max));
+        let audience = Audience::Load(load);
         match order(fields, &format!("load-{}", self.loads)) {
             Ok(order) => self.order(Order { audience, ..order }),
             Err(error) => return complain(error),
@@ -257,6 +289,10 @@ impl Control {
             Event::Refused { order, reason } => {
                 self.over(&order);
                 emit("refused", &Refused { order, reason });
+            }
+            Event::Steered { change, steered } => {
+                let loads = steered;
+                emit("steered", &Steering { change, loads });
             }
             Event::Report(report) => match self.asked.pop_front() {
                 Some(Purpose::Marked) => self.window.begin = *report,

@@ -109,9 +109,17 @@ fn serve(stream: &UnixStream, arrivals: &Sender<Arrival>) -> io::Result<()> {
                     Err(_) => serde_json::json!({ "refused": "the engine ends" }),
                 }
             }
+            Arrival::Command(EngineCommand::Steer(change)) => {
+                let answer = serde_json::json!({ "taken": change });
+                let steer = Arrival::Command(EngineCommand::Steer(change));
+                if arrivals.send(steer).is_err() {
+                    return false;
+                }
+                answer
+            }
             Arrival::Refused(reason) => serde_json::json!({ "refused": reason }),
             Arrival::Command(_) | Arrival::Closed => {
-                serde_json::json!({ "refused": "only orders and changes are taken on this socket" })
+                serde_json::json!({ "refused": "only orders, changes, rate, scale, pause and resume are taken on this socket" })
             }
         };
         failed = writeln!(out, "{answer}");

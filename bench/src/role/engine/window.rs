@@ -26,6 +26,7 @@ pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drain
     let (begin, end, now) = (json(&window.begin), json(&window.end), json(report));
     let count = |name: &str| now["window"][name].as_u64().unwrap_or_default();
     let measured = Measured {
+        offered: report.offered.clone(),
         octets_sent: count("bytes_sent"),
         octets_received: count("bytes_received"),
         sessions: difference(&end["sessions"], &begin["sessions"]),
