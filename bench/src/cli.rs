@@ -1,6 +1,7 @@
 //! The command line: every role and its options, each stated once with its unit and default. Parsing
 //! only; nothing here opens a socket or a file. Called by `main`, which turns an error into exit code 4.
 
+mod compare;
 pub mod find;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,8 @@ use sirocco_schedule::Arrivals;
 
 use crate::quantity::{self, Rate};
 
+pub use compare::CompareArgs;
+
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
 #[derive(Debug, Parser)]
 #[command(
@@ -21,7 +24,7 @@ use crate::quantity::{self, Rate};
     disable_help_subcommand = true
 )]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a check failed, 2 the run is invalid, 4 usage error."
+    after_help = "Exit codes: 0 pass, 1 a check failed or a regression was shown, 2 the run is invalid, 4 usage error."
 )]
 pub struct Cli {
     /// What to do.
@@ -36,6 +39,8 @@ pub enum Role {
     Bench(BenchArgs),
     /// Measure what the kernel alone lets two cores exchange, with no Sirocco code.
     Ceiling(CeilingArgs),
+    /// Compare records: what is better, what is worse, and what cannot be told.
+    Compare(CompareArgs),
     /// Run the engine: orders as JSON lines on stdin, reports as JSON lines on stdout.
     Engine(EngineArgs),
     /// Run a simulated device population behind its edges.

@@ -1,12 +1,21 @@
 //! Fingerprint of the machine, so that a figure is never read without what made it, and two figures of
 //! unlike machines are never compared unawares. Reads /proc and /sys; what is missing there is left
-//! empty, never guessed. Called by the bench and the ceiling.
+//! empty, never guessed. `hardware` is how it runs its cores, `build` how the program was built, `key`
+//! what of it has to be equal in a comparison. Called by the bench and the ceiling.
+
+mod build;
+mod hardware;
+mod key;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+
+pub use build::Build;
+pub use hardware::Hardware;
+pub use key::Weight;
 
 /// The machine a record was made on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +46,12 @@ pub struct Host {
     pub memory_bytes: u64,
     /// Load average of the last minute when the run began.
     pub load_1m: f64,
+    /// How it runs its cores.
+    #[serde(default)]
+    pub hardware: Hardware,
+    /// How the program was built.
+    #[serde(default)]
+    pub build: Build,
 }
 
 impl Host {
@@ -80,6 +95,8 @@ impl Host {
                 .next()
                 .and_then(|load| load.parse().ok())
                 .unwrap_or_default(),
+            hardware: Hardware::read(Path::new("/")),
+            build: Build::running(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod cli;
+mod compare;
 mod find;
 mod host;
 mod progress;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     ExitCode::from(match &cli.role {
         Role::Bench(args) => run::start(args),
         Role::Ceiling(args) => measure_ceiling(args),
+        Role::Compare(args) => compare::start(args),
         Role::Engine(args) => role::engine::start(args),
         Role::Loadgen(args) => role::loadgen::start(args),
         Role::Population(command) => role::population::start(command),

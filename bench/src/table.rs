@@ -416,7 +416,8 @@ fn verdict(record: &Record) -> String {
     text
 }
 
-fn empty(header: &[&str]) -> Table {
+/// A table with this head, in the width of the terminal.
+pub fn empty(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);

@@ -4,6 +4,7 @@
 //! here: a run may be invalid on this machine, but its record must be whole and its ledger must balance.
 
 mod bench;
+mod compare;
 mod limit;
 #[path = "../src/process.rs"]
 mod process;

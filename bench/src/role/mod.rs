@@ -10,6 +10,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+/// Exit code of a missed check or a regression.
+pub const EXIT_FAILED: u8 = 1;
+
 /// Exit code of a role that could not do its work: the run is invalid.
 pub const EXIT_INVALID: u8 = 2;
 
