@@ -3,6 +3,7 @@
 
 mod compare;
 pub mod find;
+mod nightly;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use sirocco_schedule::Arrivals;
 use crate::quantity::{self, Rate};
 
 pub use compare::CompareArgs;
+pub use nightly::NightlyArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
 #[derive(Debug, Parser)]
@@ -24,7 +26,7 @@ pub use compare::CompareArgs;
     disable_help_subcommand = true
 )]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a check failed or a regression was shown, 2 the run is invalid, 4 usage error."
+    after_help = "Exit codes: 0 pass, 1 a check failed or a regression, 2 the run is invalid, 3 no baseline, 4 usage error."
 )]
 pub struct Cli {
     /// What to do.
@@ -45,6 +47,8 @@ pub enum Role {
     Engine(EngineArgs),
     /// Run a simulated device population behind its edges.
     Loadgen(LoadgenArgs),
+    /// Run a suite, keep its history, hold counters to a baseline and find changes in the times.
+    Nightly(NightlyArgs),
     /// Make or check a population file.
     #[command(subcommand)]
     Population(PopulationCommand),

@@ -6,6 +6,7 @@ mod cli;
 mod compare;
 mod find;
 mod host;
+mod nightly;
 mod progress;
 mod quantity;
 mod record;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Role::Compare(args) => compare::start(args),
         Role::Engine(args) => role::engine::start(args),
         Role::Loadgen(args) => role::loadgen::start(args),
+        Role::Nightly(args) => nightly::start(args),
         Role::Population(command) => role::population::start(command),
     })
 }

@@ -10,8 +10,11 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Exit code of a missed check or a regression.
+/// Exit code of a check that failed, a regression or a missed objective.
 pub const EXIT_FAILED: u8 = 1;
+
+/// Exit code where there is nothing yet to compare with.
+pub const EXIT_NO_BASELINE: u8 = 3;
 
 /// Exit code of a role that could not do its work: the run is invalid.
 pub const EXIT_INVALID: u8 = 2;

@@ -1,0 +1,1 @@
+//! Whole suites over many nights.
