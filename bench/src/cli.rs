@@ -14,7 +14,7 @@ use sirocco_schedule::Arrivals;
 
 use crate::quantity::{self, Rate};
 
-pub use compare::CompareArgs;
+pub use compare::{CompareArgs, TermsArgs};
 pub use nightly::NightlyArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.

@@ -109,13 +109,13 @@ pub fn duration(text: &str) -> Result<Duration, QuantityError> {
 /// # Errors
 /// When the text is neither, or is outside of 0 to 1.
 pub fn share(text: &str) -> Result<f64, QuantityError> {
-    let (digits, factor) = match text.trim().strip_suffix('%') {
-        Some(digits) => (digits.trim(), 0.01),
+    let (digits, whole) = match text.trim().strip_suffix('%') {
+        Some(digits) => (digits.trim(), 100.0),
         None => (text.trim(), 1.0),
     };
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let value = digits.parse::<f64>().ok().filter(|_| plain);
-    let value = value.map(|value| value * factor);
+    let value = value.map(|value| value / whole);
     value
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| QuantityError {

@@ -416,7 +416,8 @@ fn verdict(record: &Record) -> String {
     text
 }
 
-/// A table with this head, in the width of the terminal.
+/// A table with this head, in the look of all tables here.
+#[must_use]
 pub fn empty(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);

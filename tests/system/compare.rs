@@ -29,24 +29,46 @@ fn a_kept_record_shows_no_difference_to_itself() {
     let kept = record("dispatch.json");
     let (code, text) = compare(&kept, &kept, &["--json", "-"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("no difference shown"), "{text}");
-    assert!(text.contains("sirocco.comparison/1"), "{text}");
+    let comparison: serde_json::Value = serde_json::from_str(&text).expect("JSON alone");
+    assert_eq!(comparison["schema"], "sirocco.comparison/1");
+    let findings = comparison["scenarios"][0]["findings"].as_array();
+    let of = |name: &str| {
+        let mut findings = findings.expect("findings").iter();
+        findings
+            .find(|finding| finding["metric"] == name)
+            .expect(name)["word"]
+            .clone()
+    };
+    assert_eq!(of("bytes_written_per_sir"), "same");
+    // Three repetitions show nothing at 95 %, whatever they are.
+    assert_eq!(of("cpu_ns_per_sir"), "cannot-tell");
 }
 
 #[test]
 fn a_slower_record_is_a_regression_and_a_strange_file_is_named() {
     let folder = crate::process::Directory::new("compare");
     let text = std::fs::read_to_string(record("dispatch.json")).expect("a kept record");
-    let mut slow: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    for run in slow["runs"].as_array_mut().expect("runs") {
-        let cpu = run["engine"]["cpu_ns_per_sir"].as_f64().expect("a figure");
-        run["engine"]["cpu_ns_per_sir"] = (cpu * 1.5).into();
-    }
-    let path = folder.file("slow.json");
-    std::fs::write(&path, slow.to_string()).expect("a writable folder");
-    let (code, text) = compare(&record("dispatch.json"), &path, &[]);
+    let record_of = |name: &str, factor: f64| {
+        let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let runs = record["runs"].as_array_mut().expect("runs");
+        runs.extend(runs.clone());
+        for run in runs {
+            let cpu = run["engine"]["cpu_ns_per_sir"].as_f64().expect("a figure");
+            run["engine"]["cpu_ns_per_sir"] = (cpu * factor).into();
+        }
+        let path = folder.file(name);
+        std::fs::write(&path, record.to_string()).expect("a writable folder");
+        path
+    };
+    let (before, slow) = (record_of("before.json", 1.0), record_of("slow.json", 1.5));
+    let (code, text) = compare(&before, &slow, &[]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("regression"), "{text}");
+    assert!(
+        text.contains("1 regression: cpu_ns_per_sir +50.0 %"),
+        "{text}"
+    );
+    let (code, text) = compare(&before, &slow, &["--threshold", "60%"]);
+    assert_eq!(code, Some(0), "{text}");
     let (code, text) = compare(&record("dispatch.json"), &record("dispatch-1024.toml"), &[]);
     assert_eq!(code, Some(2), "{text}");
     assert!(

@@ -1,212 +1,513 @@
-//! The figures of a record that two records are compared by: each with its unit, its direction, and
-//! whether it is a time, which is compared by intervals over repetitions, or a counter, which is compared
-//! by its value. One list, so that every comparison means the same by a name.
+//! What of a record is compared: each metric with its place in the record, its unit, which way is better
+//! and whether it is a time or a count. The one list of it; `compare`, `ab` and whatever keeps a history
+//! read metrics through it. It works on JSON, so that records of older and newer builds can be read.
 
-use crate::record::{Record, RunFigures, SessionRun};
+use std::borrow::Cow;
 
-/// Which way a figure gets better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use serde::Serialize;
+use serde_json::Value;
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Better {
-    /// More is better.
+    /// More of it.
     Higher,
-    /// Less is better.
+    /// Less of it.
     Lower,
+    /// Neither: it describes the job or the machine.
+    Neither,
 }
 
-/// How a figure is compared.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What kind of figure it is, which says how it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Kind {
-    /// It depends on the machine and its moment: a difference has to stand out of the repetitions.
-    Time,
-    /// It counts work: a greater relative change than `tolerance` is one. Trains depend on timing a little,
-    /// and what is counted a train varies with them.
-    Counter {
-        /// Relative change that a run of the same program shows.
-        tolerance: f64,
-        /// Change that is none whatever its share: how counts near 0 are compared.
-        absolute: f64,
+    /// Clocks and whoever else runs there move it: compared by intervals over repetitions.
+    Timed,
+    /// Counted by the program: any two repetitions agree but for the stated slack, so that ranges which lie
+    /// apart are a difference without any statistics.
+    Counted {
+        /// Slack as a share of the value: what the edges of a measured window make of it.
+        slack_share: f64,
+        /// Slack in the unit of the metric.
+        slack: f64,
     },
 }
 
-/// One figure of a record.
-#[derive(Clone, Copy)]
+/// Where the samples lie, as JSON pointers (RFC 6901).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A spread, which holds every repetition.
+    Spread(Cow<'static, str>),
+    /// A number in each measured run that counts for the rate.
+    Runs(Cow<'static, str>),
+    /// A number in each run at an offered rate: those made for the latency, else those for the rate.
+    OpenLoop(Cow<'static, str>),
+    /// One number in a record.
+    One(Cow<'static, str>),
+}
+
+/// One metric of a record.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// Its name, with the unit.
-    pub name: &'static str,
-    /// Its direction.
+    /// Name with its unit, such as `cpu_ns_per_sir`: the key in histories.
+    pub name: Cow<'static, str>,
+    /// Unit for people.
+    pub unit: &'static str,
+    /// Which way is better.
     pub better: Better,
     /// How it is compared.
     pub kind: Kind,
-    /// Its samples in a record: one a repetition; empty where the record does not have it.
-    pub read: fn(&Record) -> Vec<f64>,
+    /// Where its samples lie.
+    pub place: Place,
 }
 
-const fn time(name: &'static str, better: Better, read: fn(&Record) -> Vec<f64>) -> Metric {
+/// Purposes of runs whose figures count, as the record names them.
+const COUNTING: [&str; 2] = ["rate", "counted"];
+
+const fn timed(name: &'static str, unit: &'static str, better: Better, place: Place) -> Metric {
     Metric {
-        name,
+        name: Cow::Borrowed(name),
+        unit,
         better,
-        kind: Kind::Time,
-        read,
+        kind: Kind::Timed,
+        place,
     }
 }
 
-const fn counter(
+const fn counted(
     name: &'static str,
+    unit: &'static str,
     better: Better,
-    (tolerance, absolute): (f64, f64),
-    read: fn(&Record) -> Vec<f64>,
+    (slack_share, slack): (f64, f64),
+    place: Place,
 ) -> Metric {
     Metric {
-        name,
+        name: Cow::Borrowed(name),
+        unit,
         better,
-        kind: Kind::Counter {
-            tolerance,
-            absolute,
-        },
-        read,
+        kind: Kind::Counted { slack_share, slack },
+        place,
     }
 }
 
-/// Every figure that records are compared by, the headline first.
-pub const METRICS: &[Metric] = &[
-    time("sirs_per_s", Better::Higher, |record| {
-        at_rate(record, |run| Some(run.sirs_per_s))
-    }),
-    time("engine_cpu_ns_per_sir", Better::Lower, |record| {
-        at_rate(record, |run| Some(run.engine.cpu_ns_per_sir))
-    }),
-    time("latency_p50_us", Better::Lower, |record| {
-        latency(record, |run| run.latency_us.p50)
-    }),
-    time("latency_p99_us", Better::Lower, |record| {
-        latency(record, |run| run.latency_us.p99)
-    }),
-    time("cycles_per_s", Better::Higher, |record| {
-        cycle(record, |run| run.cycles_per_s)
-    }),
-    time("engine_cpu_ns_per_cycle", Better::Lower, |record| {
-        cycle(record, |run| run.engine_cpu_ns_per_cycle)
-    }),
-    time("loadgen_cpu_ns_per_cycle", Better::Lower, |record| {
-        cycle(record, |run| run.loadgen_cpu_ns_per_cycle)
-    }),
-    counter(
-        "allocations_per_sir",
-        Better::Lower,
-        (0.05, 0.001),
-        |record| at_rate(record, |run| Some(run.engine.allocations_per_sir)),
+const fn spread(pointer: &'static str) -> Place {
+    Place::Spread(Cow::Borrowed(pointer))
+}
+
+const fn runs(pointer: &'static str) -> Place {
+    Place::Runs(Cow::Borrowed(pointer))
+}
+
+const fn open_loop(pointer: &'static str) -> Place {
+    Place::OpenLoop(Cow::Borrowed(pointer))
+}
+
+const fn one(pointer: &'static str) -> Place {
+    Place::One(Cow::Borrowed(pointer))
+}
+
+/// Octets are the same in every repetition.
+const EXACT: (f64, f64) = (0.0, 0.0);
+
+/// A hundredth: turns and trains end where a window does, and some are shorter when answers pause.
+const TRAINS: (f64, f64) = (0.01, 0.0);
+
+/// A turn that finds nothing waits by one more call: over a window of millions of SIRs a twentieth.
+const SYSCALLS: (f64, f64) = (0.05, 1e-4);
+
+/// One allocation in ten thousand SIRs: a table that grows once in a run.
+const ALLOCATIONS: (f64, f64) = (0.0, 1e-4);
+
+/// A hundredth: sessions that are open at the edges of a window count half.
+const CYCLES: (f64, f64) = (0.01, 0.0);
+
+use Better::{Higher, Lower, Neither};
+
+/// Metrics at fixed places; [`metrics`] adds those that a record names itself. What a record does not
+/// hold is not compared.
+pub static METRICS: [Metric; 38] = [
+    timed("sirs_per_s", "SIRs/s", Higher, runs("/sirs_per_s")),
+    timed(
+        "cpu_ns_per_sir",
+        "ns",
+        Lower,
+        runs("/engine/cpu_ns_per_sir"),
     ),
-    counter(
+    counted(
+        "syscalls_per_sir",
+        "calls",
+        Lower,
+        SYSCALLS,
+        runs("/engine/syscalls_per_sir"),
+    ),
+    counted(
         "bytes_written_per_sir",
-        Better::Lower,
-        (0.005, 0.0),
-        |record| at_rate(record, |run| Some(run.engine.bytes_written_per_sir)),
+        "B",
+        Lower,
+        EXACT,
+        runs("/engine/bytes_written_per_sir"),
     ),
-    counter("syscalls_per_sir", Better::Lower, (0.1, 0.0), |record| {
-        at_rate(record, |run| Some(run.engine.syscalls_per_sir))
-    }),
-    counter(
+    counted(
+        "allocations_per_sir",
+        "allocations",
+        Lower,
+        ALLOCATIONS,
+        runs("/engine/allocations_per_sir"),
+    ),
+    counted(
         "segments_per_train",
-        Better::Higher,
-        (0.05, 0.0),
-        |record| at_rate(record, |run| Some(run.engine.segments_per_train)),
+        "SIRs",
+        Higher,
+        TRAINS,
+        runs("/engine/segments_per_train"),
     ),
-    counter("octets_per_cycle", Better::Lower, (0.005, 0.0), |record| {
-        cycle(record, |run| run.octets_per_cycle)
-    }),
-    counter(
+    counted(
+        "request_bytes",
+        "B",
+        Neither,
+        (1e-6, 0.0),
+        runs("/engine/request_bytes"),
+    ),
+    counted(
+        "response_bytes",
+        "B",
+        Neither,
+        (1e-2, 0.0),
+        runs("/engine/response_bytes"),
+    ),
+    timed("latency_p50_us", "us", Lower, open_loop("/latency_us/p50")),
+    timed("latency_p99_us", "us", Lower, open_loop("/latency_us/p99")),
+    timed(
+        "latency_p999_us",
+        "us",
+        Lower,
+        open_loop("/latency_us/p999"),
+    ),
+    timed(
+        "loadgen_cpu_ns_per_sir",
+        "ns",
+        Lower,
+        one("/loadgen/cpu_ns_per_sir"),
+    ),
+    counted("index_bytes", "B", Lower, EXACT, one("/index_bytes")),
+    timed("population_ms", "ms", Lower, one("/population_ms")),
+    timed(
+        "cycles_per_s",
+        "sessions/s",
+        Higher,
+        runs("/sessions/cycles_per_s"),
+    ),
+    timed(
+        "cpu_ns_per_cycle",
+        "ns",
+        Lower,
+        runs("/sessions/engine_cpu_ns_per_cycle"),
+    ),
+    timed(
+        "loadgen_cpu_ns_per_cycle",
+        "ns",
+        Lower,
+        runs("/sessions/loadgen_cpu_ns_per_cycle"),
+    ),
+    counted(
         "messages_per_cycle",
-        Better::Lower,
-        (0.005, 0.0),
-        |record| cycle(record, |run| run.messages_per_cycle),
+        "messages",
+        Lower,
+        CYCLES,
+        runs("/sessions/messages_per_cycle"),
     ),
-    counter(
-        "index_bytes_per_device",
-        Better::Lower,
-        (0.005, 0.0),
-        |record| match record.devices {
-            0 => Vec::new(),
-            devices => vec![record.index_bytes as f64 / devices as f64],
-        },
+    counted(
+        "octets_per_cycle",
+        "B",
+        Lower,
+        CYCLES,
+        runs("/sessions/octets_per_cycle"),
     ),
-    counter(
+    timed(
+        "setup_p50_us",
+        "us",
+        Lower,
+        open_loop("/sessions/setup_us/p50"),
+    ),
+    timed(
+        "setup_p99_us",
+        "us",
+        Lower,
+        open_loop("/sessions/setup_us/p99"),
+    ),
+    counted(
         "table_bytes_per_session",
-        Better::Lower,
-        (0.01, 0.0),
-        |record| {
-            let held = record.hold.iter();
-            held.map(|hold| hold.table_bytes_per_session).collect()
-        },
+        "B",
+        Lower,
+        EXACT,
+        one("/hold/table_bytes_per_session"),
     ),
-    counter("flood_kept_share", Better::Higher, (0.05, 0.0), |record| {
-        record.flood.iter().map(|flood| flood.kept_share).collect()
-    }),
-    counter(
-        "inadequately_handled_share",
-        Better::Lower,
-        (0.0, 0.0005),
-        |record| record.outcome.iter().map(|outcome| outcome.ihs).collect(),
+    timed(
+        "resident_bytes_per_session",
+        "B",
+        Lower,
+        one("/hold/resident_bytes_per_session"),
     ),
-    counter("ledger_residue", Better::Lower, (0.0, 0.0), |record| {
-        vec![record.ledger.residue.unsigned_abs() as f64]
-    }),
+    timed(
+        "loadgen_resident_bytes_per_session",
+        "B",
+        Lower,
+        one("/hold/loadgen_resident_bytes_per_session"),
+    ),
+    timed("hold_built_ms", "ms", Lower, one("/hold/built_ms")),
+    timed(
+        "flood_alone_per_s",
+        "sessions/s",
+        Higher,
+        spread("/flood/alone_per_s"),
+    ),
+    timed(
+        "flood_flooded_per_s",
+        "sessions/s",
+        Higher,
+        spread("/flood/flooded_per_s"),
+    ),
+    timed(
+        "flood_kept_share",
+        "share",
+        Higher,
+        one("/flood/kept_share"),
+    ),
+    counted(
+        "ledger_residue",
+        "targets",
+        Lower,
+        EXACT,
+        one("/ledger/residue"),
+    ),
+    counted("ihs_share", "share", Lower, EXACT, one("/outcome/ihs")),
+    timed("limit_per_s", "/s", Higher, one("/limit/rate_per_s")),
+    timed("sipp_times", "times", Higher, one("/sipp/times")),
+    timed(
+        "raw_train_cpu_ns",
+        "ns",
+        Neither,
+        spread("/ceiling/gso_gro/cpu_ns_per_message"),
+    ),
+    timed(
+        "raw_trains_per_s",
+        "messages/s",
+        Neither,
+        spread("/ceiling/gso_gro/per_second"),
+    ),
+    timed(
+        "raw_datagram_cpu_ns",
+        "ns",
+        Neither,
+        spread("/ceiling/datagram/cpu_ns_per_message"),
+    ),
+    timed(
+        "raw_datagrams_per_s",
+        "messages/s",
+        Neither,
+        spread("/ceiling/datagram/per_second"),
+    ),
+    timed("ceiling_share", "share", Higher, one("/ceiling_share")),
+    timed(
+        "ceiling_cpu_share",
+        "share",
+        Higher,
+        one("/ceiling_cpu_share"),
+    ),
 ];
 
-/// A figure of each run at the scenario's own rate.
-fn at_rate(record: &Record, read: fn(&RunFigures) -> Option<f64>) -> Vec<f64> {
-    let runs = record.runs.iter();
-    let runs = runs.filter(|run| matches!(run.purpose.as_str(), "rate" | "counted"));
-    runs.filter_map(read).collect()
+/// What of an addressing mode is compared: field, unit, and whether it is a time.
+const OF_MODES: [(&str, &str, bool); 8] = [
+    ("sirs", "SIRs", false),
+    ("copies", "SIRs", false),
+    ("messages", "messages", false),
+    ("octets", "B", false),
+    ("unwanted", "sessions", false),
+    ("duplicates", "pushes", false),
+    ("engine_cpu_us", "us", true),
+    ("first_session_us/p99", "us", true),
+];
+
+/// Every metric that `record` can hold: the fixed ones and those of its addressing modes.
+#[must_use]
+pub fn metrics(record: &Value) -> Vec<Metric> {
+    let mut all = METRICS.to_vec();
+    let modes = record["addressing"].as_array().into_iter().flatten();
+    for (index, mode) in modes.enumerate() {
+        let mode = mode["mode"].as_str().unwrap_or("unknown");
+        all.extend(OF_MODES.map(|(field, unit, is_timed)| Metric {
+            name: format!("{mode}/{field}").into(),
+            unit,
+            better: Lower,
+            kind: match is_timed {
+                true => Kind::Timed,
+                // Retransmissions and sessions still open at the end.
+                false => Kind::Counted {
+                    slack_share: 0.01,
+                    slack: 1e-3,
+                },
+            },
+            place: Place::One(format!("/addressing/{index}/{field}").into()),
+        }));
+    }
+    all
 }
 
-/// A latency: of the open-loop run at half speed where there is one, else of every run at an offered rate.
-fn latency(record: &Record, read: fn(&RunFigures) -> f64) -> Vec<f64> {
-    let of = |purpose: &str| -> Vec<f64> {
-        let runs = record.runs.iter();
-        let runs = runs.filter(|run| run.purpose == purpose && run.rate != "max");
-        runs.filter(|run| run.latency_us.count > 0)
-            .map(read)
-            .collect()
-    };
-    match of("latency") {
-        none if none.is_empty() => of("rate"),
-        some => some,
+impl Metric {
+    /// Its samples in `record`, in the order they were measured; empty when the record has none.
+    #[must_use]
+    pub fn samples(&self, record: &Value) -> Vec<f64> {
+        match &self.place {
+            Place::One(pointer) => number(record, pointer).into_iter().collect(),
+            Place::Spread(pointer) => {
+                let samples = record.pointer(pointer).map(|spread| &spread["samples"]);
+                let samples = samples.and_then(Value::as_array).into_iter().flatten();
+                samples.filter_map(Value::as_f64).collect()
+            }
+            Place::Runs(pointer) => of_runs(record, pointer, &COUNTING),
+            Place::OpenLoop(pointer) => match of_runs(record, pointer, &["latency"]) {
+                none if none.is_empty() => of_runs(record, pointer, &["rate"]),
+                some => some,
+            },
+        }
+    }
+
+    /// Whether it is a time.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.kind == Kind::Timed
+    }
+
+    /// Whether it describes the machine rather than the program: the ceilings run no code of Sirocco.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.is_timed() && self.better == Neither
     }
 }
 
-/// A figure of the sessions of each run at the scenario's own rate.
-fn cycle(record: &Record, read: fn(&SessionRun) -> f64) -> Vec<f64> {
-    let runs = record.runs.iter().filter(|run| run.purpose == "rate");
-    let sessions = runs.filter_map(|run| run.sessions.as_ref());
-    sessions.filter(|run| run.cycles > 0).map(read).collect()
+/// A number of every run of these purposes. A latency counts where something was timed at an offered rate
+/// alone: at the greatest rate it is the length of the queue.
+fn of_runs(record: &Value, pointer: &str, purposes: &[&str]) -> Vec<f64> {
+    let runs = record["runs"].as_array().into_iter().flatten();
+    let purpose = |run: &&Value| {
+        run["purpose"]
+            .as_str()
+            .is_some_and(|p| purposes.contains(&p))
+    };
+    let latency = pointer.contains("_us/p");
+    let timed = |run: &&Value| {
+        let figures = pointer
+            .rsplit_once('/')
+            .map_or(pointer, |(figures, _)| figures);
+        let counted = number(run, &format!("{figures}/count")).is_some_and(|count| count > 0.0);
+        !latency || (counted && run["rate"] != "max")
+    };
+    let runs = runs.filter(purpose).filter(timed);
+    runs.filter_map(|run| number(run, pointer)).collect()
+}
+
+fn number(value: &Value, pointer: &str) -> Option<f64> {
+    value.pointer(pointer).and_then(Value::as_f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::sound;
 
     #[test]
-    fn every_metric_has_its_own_name_and_reads_a_sound_record() {
-        let record = sound();
-        let mut names = std::collections::BTreeSet::new();
-        for metric in METRICS {
-            assert!(names.insert(metric.name), "{}", metric.name);
-            (metric.read)(&record);
+    fn names_are_unlike_and_places_are_pointers() {
+        for (index, metric) in METRICS.iter().enumerate() {
+            let (Place::Spread(at) | Place::Runs(at) | Place::OpenLoop(at) | Place::One(at)) =
+                &metric.place;
+            assert!(at.starts_with('/'), "{metric:?}");
+            let again = METRICS[..index].iter().any(|m| m.name == metric.name);
+            assert!(!again, "{} is there twice", metric.name);
         }
-        assert_eq!((METRICS[0].read)(&record).len(), 1);
+    }
+
+    /// A misspelt place would silently compare nothing.
+    #[test]
+    fn every_place_is_in_a_record_that_holds_everything() {
+        let record = crate::record::tests::sound();
+        let mut json = serde_json::to_value(&record).unwrap();
+        json["ceiling_share"] = 0.5.into();
+        json["ceiling_cpu_share"] = 0.5.into();
+        let spread = serde_json::to_value(crate::statistics::Spread::of(vec![1.0])).unwrap();
+        let probe = crate::ceiling::Probe {
+            ..Default::default()
+        };
+        let mut probe = serde_json::to_value(probe).unwrap();
+        for field in ["cpu_ns_per_message", "per_second"] {
+            assert!(probe.get(field).is_some(), "a probe has no {field}");
+            probe[field] = spread.clone();
+        }
+        json["ceiling"] = serde_json::json!({ "gso_gro": probe, "datagram": probe });
+        let sessions = crate::record::SessionFigures {
+            setup_us: Some(Default::default()),
+            ..Default::default()
+        };
+        json["sessions"] = serde_json::to_value(sessions).unwrap();
+        json["runs"][0]["sessions"] =
+            serde_json::to_value(crate::record::SessionRun::default()).unwrap();
+        json["runs"][0]["rate"] = "1000".into();
+        json["runs"][0]["latency_us"]["count"] = 1.into();
+        json["runs"][0]["sessions"]["setup_us"]["count"] = 1.into();
+        json["hold"] = serde_json::to_value(crate::record::HoldFigures::default()).unwrap();
+        let flood = crate::record::FloodFigures {
+            alone_per_s: crate::statistics::Spread::of(vec![1.0]),
+            flooded_per_s: crate::statistics::Spread::of(vec![1.0]),
+            ..Default::default()
+        };
+        json["flood"] = serde_json::to_value(flood).unwrap();
+        json["sipp"] = serde_json::to_value(crate::record::SippFigures::default()).unwrap();
+        json["outcome"] = serde_json::json!({ "ihs": 0.0 });
+        json["limit"] = serde_json::json!({ "rate_per_s": 1.0 });
+        for metric in &METRICS {
+            assert!(!metric.samples(&json).is_empty(), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn only_runs_that_count_are_samples() {
+        let run = |purpose: &str, calls: f64| serde_json::json!({ "purpose": purpose, "engine": { "syscalls_per_sir": calls } });
+        let record = serde_json::json!({
+            "runs": [run("rate", 1.0), run("latency", 9.0), run("counted", 2.0)]
+        });
+        let calls = METRICS.iter().find(|m| m.name == "syscalls_per_sir");
+        assert_eq!(calls.unwrap().samples(&record), [1.0, 2.0]);
     }
 
     #[test]
     fn a_latency_is_that_of_the_open_loop() {
-        let mut record = sound();
-        let mut open = record.runs[0].clone();
-        (open.purpose, open.rate) = ("latency".to_owned(), "1M".to_owned());
-        (open.latency_us.count, open.latency_us.p99) = (10, 7.0);
-        record.runs.push(open);
-        let p99 = METRICS
-            .iter()
-            .find(|metric| metric.name == "latency_p99_us");
-        assert_eq!((p99.unwrap().read)(&record), [7.0]);
+        let run = |purpose: &str, rate: &str, p99: f64| {
+            let latency = serde_json::json!({ "count": 9, "p99": p99 });
+            serde_json::json!({ "purpose": purpose, "rate": rate, "latency_us": latency })
+        };
+        let p99 = METRICS.iter().find(|m| m.name == "latency_p99_us").unwrap();
+        let closed =
+            serde_json::json!({ "runs": [run("rate", "max", 1.0), run("latency", "9", 2.0)] });
+        assert_eq!(p99.samples(&closed), [2.0]);
+        let open = serde_json::json!({ "runs": [run("rate", "9", 3.0), run("rate", "9", 4.0)] });
+        assert_eq!(p99.samples(&open), [3.0, 4.0]);
+        let none = serde_json::json!({ "runs": [run("rate", "max", 1.0)] });
+        assert!(p99.samples(&none).is_empty());
+    }
+
+    #[test]
+    fn addressing_modes_bring_their_own() {
+        let record = serde_json::json!({
+            "addressing": [{ "mode": "targeted", "sirs": 1.5, "first_session_us": { "p99": 7.0 } }]
+        });
+        let all = metrics(&record);
+        let of = |name: &str| {
+            all.iter()
+                .find(|m| m.name == name)
+                .unwrap()
+                .samples(&record)
+        };
+        assert_eq!(of("targeted/sirs"), [1.5]);
+        assert_eq!(of("targeted/first_session_us/p99"), [7.0]);
     }
 }

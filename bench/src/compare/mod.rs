@@ -1,318 +1,349 @@
-//! `sirocco compare A B`: two records, or two folders of them, held against each other figure by figure.
-//! What must not be compared is refused with every difference named: unlike machines, unlike scenarios,
-//! invalid runs. `metrics` says what is compared, `judge` what follows, `table` shows it.
+//! `sirocco compare`: records against records. `side` reads them, `likeness` says whether they may be
+//! compared, `metrics` what is, `finding` what is found, `table` shows it. A refusal names every
+//! difference and what to do; nothing is measured here.
 
-mod judge;
-mod metrics;
-mod table;
+pub mod finding;
+pub mod likeness;
+pub mod metrics;
+pub mod side;
+pub mod table;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
-use crate::cli::CompareArgs;
-use crate::host::Weight;
-use crate::record::{self, Record, SCHEMA};
+use crate::cli::{CompareArgs, TermsArgs};
+use crate::record::write_json;
 use crate::role::{EXIT_FAILED, EXIT_INVALID, EXIT_USAGE, complain};
-use judge::{Compared, Finding};
+use finding::{Finding, Terms, Word};
+use likeness::obstacles;
+use side::{Side, SideError};
 
-/// Version of the comparison's JSON.
-const COMPARISON: &str = "sirocco.comparison/1";
+/// Version of the form below.
+const SCHEMA: &str = "sirocco.comparison/1";
 
-/// Settings that change how long or how often is measured, and not what.
-const LENGTHS: [&str; 5] = [
-    "/runs/repetitions",
-    "/runs/warm-up-ms",
-    "/runs/measured-ms",
-    "/runs/latency-ms",
-    "/runs/drain-ms-max",
-];
-
-/// Why there is nothing to compare.
-#[derive(Debug, thiserror::Error)]
-enum CompareError {
-    /// The system's.
-    #[error("{}: {error}", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
-    /// It is no record.
-    #[error(
-        "{}: {error}; give a file that `sirocco bench --json` wrote, or a folder of such files",
-        path.display()
-    )]
-    Syntax {
-        path: PathBuf,
-        error: serde_json::Error,
-    },
-    /// A record of another version.
-    #[error("{}: schema `{schema}`, this program reads `{SCHEMA}`", path.display())]
-    Schema { path: PathBuf, schema: String },
-    /// Nothing in common.
-    #[error(
-        "no scenario is on both sides: {a} has {a_names}, {b} has {b_names}; run `sirocco bench --scenario NAME --json FILE` for both"
-    )]
-    NothingShared {
-        a: String,
-        b: String,
-        a_names: String,
-        b_names: String,
-    },
+/// One side as the comparison names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// The files compared.
+    pub files: Vec<String>,
+    /// Their commits.
+    pub commit: String,
+    /// Greatest share of the machine's time that a hypervisor took in one of them.
+    pub steal_share: f64,
 }
 
 /// One scenario on both sides.
-#[derive(Debug, Serialize)]
-struct Pairing {
-    /// Name of the scenario.
-    scenario: String,
-    /// Files and commits of both sides.
-    a: Vec<String>,
-    /// The same.
-    b: Vec<String>,
-    /// What forbids the comparison.
-    refused: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pairing {
+    /// The scenario.
+    pub scenario: String,
+    /// Before.
+    pub a: Named,
+    /// After.
+    pub b: Named,
+    /// What refuses the comparison.
+    pub refused: Vec<String>,
+    /// What would have refused it, had it not been forced.
+    pub forced: Vec<String>,
     /// What the reader has to know.
-    warned: Vec<String>,
-    /// Figure by figure; empty where refused.
-    figures: Vec<Compared>,
+    pub warnings: Vec<String>,
+    /// Every metric that both sides hold; empty where refused.
+    pub findings: Vec<Finding>,
 }
 
-/// The whole comparison.
-#[derive(Debug, Serialize)]
-struct Comparison {
-    schema: &'static str,
-    threshold: f64,
-    confidence: f64,
-    scenarios: Vec<Pairing>,
+/// A comparison as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// How it is judged.
+    pub terms: Terms,
+    /// Each scenario of both sides.
+    pub scenarios: Vec<Pairing>,
     /// Scenarios that one side lacks.
-    alone: Vec<String>,
+    pub alone: Vec<String>,
 }
 
-/// The records of one side, by scenario.
-type Side = BTreeMap<String, Vec<(PathBuf, Record)>>;
+impl From<&TermsArgs> for Terms {
+    fn from(args: &TermsArgs) -> Self {
+        Self {
+            confidence: args.confidence,
+            threshold: args.threshold,
+            seed: args.seed,
+        }
+    }
+}
 
 /// Runs the role; returns its exit code.
 pub fn start(args: &CompareArgs) -> u8 {
-    let comparison = match compare(args) {
-        Ok(comparison) => comparison,
-        Err(error @ CompareError::NothingShared { .. }) => {
-            complain(error);
-            return EXIT_USAGE;
+    let (a, b) = match (Side::read(&args.a), Side::read(&args.b)) {
+        (Ok((a, over_a)), Ok((b, over_b))) => {
+            let passed_over = over_a.iter().chain(&over_b);
+            passed_over.for_each(|error| complain(format!("passed over: {error}")));
+            (a, b)
         }
-        Err(error) => {
-            complain(error);
-            return EXIT_INVALID;
+        (Err(error), _) | (_, Err(error)) => {
+            complain(&error);
+            return match error {
+                SideError::Nothing(_) | SideError::TooMany(_) => EXIT_USAGE,
+                SideError::Unreadable { .. } | SideError::NoRecord { .. } => EXIT_INVALID,
+            };
         }
     };
-    if !args.quiet {
+    let Some(comparison) = compare(&a, &b, Terms::from(&args.terms), args.force) else {
+        let names = |side: &BTreeMap<String, Side>| {
+            let names: Vec<&str> = side.keys().map(String::as_str).collect();
+            names.join(", ")
+        };
+        complain(format!(
+            "no scenario is on both sides: {} has {}, {} has {}; run `sirocco bench --scenario NAME \
+             --json FILE` for both",
+            args.a.display(),
+            names(&a),
+            args.b.display(),
+            names(&b)
+        ));
+        return EXIT_USAGE;
+    };
+    let to_stdout = args.json.as_deref() == Some(Path::new("-"));
+    if to_stdout {
+        crate::print(&format!("{}\n", serde_json::json!(comparison)));
+    } else if !args.quiet {
         crate::print(&table::comparison(&comparison));
     }
-    if let Err(error) = publish(&comparison, args.json.as_deref()) {
-        complain(format!("cannot write the comparison: {error}"));
+    if let Some(path) = args.json.as_deref().filter(|_| !to_stdout)
+        && let Err(error) = write_json(path, &comparison)
+    {
+        complain(format!("cannot write {}: {error}", path.display()));
         return EXIT_INVALID;
+    }
+    if to_stdout || args.quiet {
+        let refused = comparison
+            .scenarios
+            .iter()
+            .flat_map(|pairing| &pairing.refused);
+        refused.for_each(complain);
     }
     comparison.exit_code()
 }
 
 impl Comparison {
-    /// A regression goes before what could not be compared; a comparison of no figure passes nothing.
+    /// A regression goes before what could not be compared; what shows nothing at all passes nothing.
     fn exit_code(&self) -> u8 {
-        let figures = || self.scenarios.iter().flat_map(|pairing| &pairing.figures);
-        if figures().any(|figure| figure.finding == Finding::Regression) {
+        let findings = || self.scenarios.iter().flat_map(|pairing| &pairing.findings);
+        if findings().any(|finding| finding.regression) {
             return EXIT_FAILED;
         }
-        let refused = (self.scenarios.iter()).any(|pairing| !pairing.refused.is_empty());
-        let nothing = figures().all(|figure| figure.finding == Finding::TooFewSamples);
+        let refused = self
+            .scenarios
+            .iter()
+            .any(|pairing| !pairing.refused.is_empty());
+        let nothing = findings().all(|finding| finding.word == Word::CannotTell);
         if refused || nothing { EXIT_INVALID } else { 0 }
     }
 }
 
-fn publish(comparison: &Comparison, path: Option<&Path>) -> io::Result<()> {
-    match path {
-        Some(path) if path == Path::new("-") => {
-            crate::print(&format!("{}\n", serde_json::json!(comparison)));
-            Ok(())
-        }
-        Some(path) => record::write_json(path, comparison),
-        None => Ok(()),
-    }
-}
-
-fn compare(args: &CompareArgs) -> Result<Comparison, CompareError> {
-    let (a, b) = (read(&args.a)?, read(&args.b)?);
-    let shared: Vec<&String> = a.keys().filter(|name| b.contains_key(*name)).collect();
-    if shared.is_empty() {
-        let names = |side: &Side| match side.keys().cloned().collect::<Vec<_>>().join(", ") {
-            none if none.is_empty() => "no record".to_owned(),
-            names => names,
-        };
-        return Err(CompareError::NothingShared {
-            a: args.a.display().to_string(),
-            b: args.b.display().to_string(),
-            a_names: names(&a),
-            b_names: names(&b),
-        });
-    }
-    let scenarios = shared
-        .into_iter()
-        .map(|name| pair(name, &a[name], &b[name], args));
-    let alone = a.keys().filter(|name| !b.contains_key(*name));
-    let alone = alone.chain(b.keys().filter(|name| !a.contains_key(*name)));
-    Ok(Comparison {
-        schema: COMPARISON,
-        threshold: args.threshold,
-        confidence: args.confidence,
-        scenarios: scenarios.collect(),
-        alone: alone.cloned().collect(),
+/// Compares what is on both sides; `None` when that is no scenario.
+fn compare(
+    a: &BTreeMap<String, Side>,
+    b: &BTreeMap<String, Side>,
+    terms: Terms,
+    force: bool,
+) -> Option<Comparison> {
+    let shared = a.iter().filter_map(|(name, a)| Some((a, b.get(name)?)));
+    let scenarios: Vec<Pairing> = shared.map(|(a, b)| pair(a, b, &terms, force)).collect();
+    let only = |one: &BTreeMap<String, Side>, other: &BTreeMap<String, Side>| -> Vec<String> {
+        one.keys()
+            .filter(|name| !other.contains_key(*name))
+            .cloned()
+            .collect()
+    };
+    (!scenarios.is_empty()).then(|| Comparison {
+        schema: SCHEMA.to_owned(),
+        terms,
+        scenarios,
+        alone: [only(a, b), only(b, a)].concat(),
     })
 }
 
-fn pair(
-    scenario: &str,
-    a: &[(PathBuf, Record)],
-    b: &[(PathBuf, Record)],
-    args: &CompareArgs,
-) -> Pairing {
-    let (mut refused, mut warned) = (Vec::new(), Vec::new());
-    let first = &a[0].1;
-    for (path, record) in a.iter().chain(b) {
-        unlike(first, record, (&mut refused, &mut warned));
-        if !record.verdict.valid {
-            let reasons = record.verdict.reasons.join("; ");
-            refused.push(format!("{} is an invalid run: {reasons}", path.display()));
-        }
-    }
-    for list in [&mut refused, &mut warned] {
-        list.sort();
-        list.dedup();
-    }
-    if args.force {
-        warned.append(&mut refused);
-    }
-    let records = |side: &[(PathBuf, Record)]| -> Vec<String> {
-        let named = |(path, record): &(PathBuf, Record)| {
-            format!("{} (commit {})", path.display(), record.commit)
-        };
-        side.iter().map(named).collect()
+fn pair(a: &Side, b: &Side, terms: &Terms, force: bool) -> Pairing {
+    let found = obstacles(a, b);
+    let (forced, refused) = match force {
+        true => (found.refused, Vec::new()),
+        false => (Vec::new(), found.refused),
     };
-    let figures = match refused.is_empty() {
-        true => {
-            let of = |side: &'_ [(PathBuf, Record)]| side.iter().map(|(_, r)| r.clone()).collect();
-            let (a, b): (Vec<Record>, Vec<Record>) = (of(a), of(b));
-            let [a, b] = [&a, &b].map(|side| side.iter().collect::<Vec<_>>());
-            judge::compare(&a, &b, args.threshold, args.confidence)
-        }
-        false => Vec::new(),
-    };
-    Pairing {
-        scenario: scenario.to_owned(),
-        a: records(a),
-        b: records(b),
+    let mut pairing = Pairing {
+        scenario: a.first()["scenario"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        a: named(a),
+        b: named(b),
         refused,
-        warned,
-        figures,
+        forced,
+        warnings: found.warned,
+        findings: Vec::new(),
+    };
+    if pairing.refused.is_empty() {
+        pairing.find(a, b, terms);
+    }
+    pairing
+}
+
+impl Pairing {
+    fn find(&mut self, a: &Side, b: &Side, terms: &Terms) {
+        let mut pooled = false;
+        for metric in metrics::metrics(a.first()) {
+            let samples = side::samples(a, b, &metric, terms.confidence);
+            pooled |= metric.is_timed() && !samples.by_record && samples.a.len() > 1;
+            let found = finding::groups(&metric, &samples.a, &samples.b, terms);
+            self.findings.extend(found);
+        }
+        if pooled {
+            self.warnings.push(
+                "repetitions of one record share their processes, so intervals leave out what differs \
+                 between starts; four records a side, or `sirocco ab`, show that too"
+                    .to_owned(),
+            );
+        }
+        let moved = self
+            .findings
+            .iter()
+            .filter(|f| f.control && f.word == Word::Differs);
+        let moved = moved.map(|control| {
+            format!(
+                "{} runs no code of Sirocco and changed by {:+.1} %: the machine was not the same",
+                control.metric,
+                control.change() * 100.0
+            )
+        });
+        self.warnings.extend(moved.collect::<Vec<_>>());
     }
 }
 
-/// Names what two records differ in beside their figures.
-fn unlike(a: &Record, b: &Record, (refused, warned): (&mut Vec<String>, &mut Vec<String>)) {
-    for difference in a.host.differences(&b.host) {
-        match difference.weight {
-            Weight::Refused => refused.push(format!("unlike machines: {difference}")),
-            Weight::Warned => warned.push(difference.to_string()),
-        }
-    }
-    if a.cores != b.cores {
-        warned.push(format!("cores: {:?} and {:?}", a.cores, b.cores));
-    }
-    let config = |record: &Record| serde_json::to_value(&record.config).unwrap_or_default();
-    let mut paths = Vec::new();
-    differing(&config(a), &config(b), String::new(), &mut paths);
-    for (path, a, b) in paths {
-        let said = format!("{path}: {a} and {b}");
-        if path == "/summary" {
-            continue;
-        }
-        if LENGTHS.contains(&path.as_str()) {
-            warned.push(said);
-        } else {
-            refused.push(format!("unlike scenarios: {said}"));
-        }
-    }
-}
-
-/// Collects where two values differ: path, and both values.
-fn differing(a: &Value, b: &Value, path: String, found: &mut Vec<(String, String, String)>) {
-    let (Value::Object(left), Value::Object(right)) = (a, b) else {
-        if a != b {
-            found.push((path, a.to_string(), b.to_string()));
-        }
-        return;
+fn named(side: &Side) -> Named {
+    let steal = |record: &serde_json::Value| {
+        let ticks = serde_json::from_value(record["cpu_ticks"].clone());
+        ticks.map_or(0.0, |ticks: crate::host::CpuTicks| ticks.steal_share())
     };
-    let added = right.keys().filter(|name| !left.contains_key(*name));
-    for name in left.keys().chain(added) {
-        let (a, b) = (left.get(name), right.get(name));
-        let (a, b) = (a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null));
-        differing(a, b, format!("{path}/{name}"), found);
-    }
-}
-
-/// Reads a record, or every record of a folder; files of a folder that are no records are passed over.
-fn read(path: &Path) -> Result<Side, CompareError> {
-    let unreadable = |error| CompareError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
-    let mut side = Side::new();
-    let mut keep = |path: PathBuf, record: Record| {
-        let records = side.entry(record.scenario.clone()).or_default();
-        records.push((path, record));
-    };
-    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        keep(path.to_owned(), one(path)?);
-        return Ok(side);
-    }
-    let entries = fs::read_dir(path).map_err(unreadable)?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|name| name == "json"))
-        .collect();
-    files.sort();
-    for file in files {
-        match one(&file) {
-            Ok(record) => keep(file, record),
-            Err(CompareError::Syntax { .. }) => {
-                complain(format!(
-                    "{} is no record and is passed over",
-                    file.display()
-                ));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(side)
-}
-
-fn one(path: &Path) -> Result<Record, CompareError> {
-    let text = fs::read_to_string(path).map_err(|error| CompareError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let syntax = |error| CompareError::Syntax {
-        path: path.to_owned(),
-        error,
-    };
-    let value: Value = serde_json::from_str(&text).map_err(syntax)?;
-    match value.get("schema").and_then(Value::as_str) {
-        Some(SCHEMA) | None => serde_json::from_value(value).map_err(syntax),
-        Some(schema) => Err(CompareError::Schema {
-            path: path.to_owned(),
-            schema: schema.to_owned(),
-        }),
+    let files = side.records.iter();
+    Named {
+        files: files.map(|(path, _)| path.display().to_string()).collect(),
+        commit: side.commits(),
+        steal_share: side
+            .records
+            .iter()
+            .map(|(_, record)| steal(record))
+            .fold(0.0, f64::max),
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// A record with six CPU times around `cpu`, each run writing so many octets a SIR.
+    fn sides(cpu: f64, written: f64) -> BTreeMap<String, Side> {
+        let mut record = serde_json::to_value(crate::record::tests::sound()).unwrap();
+        let runs = (0..6).map(|i| {
+            let mut run = record["runs"][0].clone();
+            run["engine"]["cpu_ns_per_sir"] = (cpu + f64::from(i) / 10.0).into();
+            run["engine"]["bytes_written_per_sir"] = written.into();
+            run
+        });
+        record["runs"] = runs.collect();
+        let side = Side {
+            records: vec![("r.json".into(), record)],
+        };
+        [("dispatch".to_owned(), side)].into()
+    }
+
+    const TERMS: Terms = Terms {
+        confidence: 0.95,
+        threshold: 0.05,
+        seed: 1,
+    };
+
+    #[test]
+    fn a_regression_in_a_time_and_one_in_a_count_are_named_first() {
+        let (a, b) = (sides(300.0, 233.0), sides(330.0, 240.0));
+        let comparison = compare(&a, &b, TERMS, false).unwrap();
+        assert_eq!(comparison.exit_code(), EXIT_FAILED);
+        let text = table::comparison(&comparison);
+        for words in [
+            "2 regressions",
+            "cpu_ns_per_sir +10.0 %",
+            "bytes_written_per_sir +3.004 %",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        let back = compare(&b, &a, TERMS, false).unwrap();
+        assert_eq!(back.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_record_is_like_itself() {
+        let a = sides(300.0, 233.0);
+        let comparison = compare(&a, &a, TERMS, false).unwrap();
+        assert_eq!(comparison.exit_code(), 0);
+        assert!(table::comparison(&comparison).contains("no regression"));
+        let json = serde_json::to_string(&comparison).unwrap();
+        let read: Comparison = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.schema, SCHEMA);
+    }
+
+    #[test]
+    fn what_cannot_be_told_passes_nothing() {
+        let mut a = sides(300.0, 233.0);
+        let record = &mut a.get_mut("dispatch").unwrap().records[0].1;
+        let one = record["runs"][0].clone();
+        for counter in [
+            "syscalls_per_sir",
+            "bytes_written_per_sir",
+            "allocations_per_sir",
+            "segments_per_train",
+            "request_bytes",
+            "response_bytes",
+        ] {
+            record["runs"][0]["engine"]
+                .as_object_mut()
+                .unwrap()
+                .remove(counter);
+        }
+        record["runs"] = serde_json::json!([one]);
+        record["runs"][0]["engine"] = serde_json::json!({ "cpu_ns_per_sir": 300.0 });
+        record["index_bytes"] = ().into();
+        record["ledger"] = ().into();
+        let comparison = compare(&a, &a, TERMS, false).unwrap();
+        assert_eq!(comparison.exit_code(), EXIT_INVALID, "{comparison:?}");
+    }
+
+    #[test]
+    fn unlike_records_are_refused_unless_forced() {
+        let (a, mut b) = (sides(300.0, 233.0), sides(300.0, 233.0));
+        b.get_mut("dispatch").unwrap().records[0].1["config"]["next-hops"] = 17.into();
+        let refused = compare(&a, &b, TERMS, false).unwrap();
+        assert_eq!(refused.exit_code(), EXIT_INVALID);
+        assert!(refused.scenarios[0].findings.is_empty());
+        let text = table::comparison(&refused);
+        assert!(
+            text.contains("next-hops: 16 and 17") && text.contains("--force"),
+            "{text}"
+        );
+        let forced = compare(&a, &b, TERMS, true).unwrap();
+        assert_eq!(forced.exit_code(), 0);
+        assert!(table::comparison(&forced).contains("FORCED"));
+    }
+
+    #[test]
+    fn scenarios_of_one_side_are_named() {
+        let (a, mut b) = (sides(300.0, 233.0), sides(300.0, 233.0));
+        let lone = b["dispatch"].clone();
+        b.insert("fanout".to_owned(), lone);
+        assert_eq!(compare(&a, &b, TERMS, false).unwrap().alone, ["fanout"]);
+        b.remove("dispatch");
+        assert_eq!(compare(&a, &b, TERMS, false), None);
+    }
+}

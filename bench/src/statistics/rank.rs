@@ -29,6 +29,14 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     p.min(1.0)
 }
 
+/// The least p that groups of these sizes can have: 2 of all arrangements are the most unlike ones. No
+/// difference, however large, gives less. 1 when a group is empty.
+#[must_use]
+pub fn least_rank_p(n_a: usize, n_b: usize) -> f64 {
+    let arrangements: f64 = (1..=n_a).map(|i| (n_b + i) as f64 / i as f64).product();
+    (2.0 / arrangements).min(1.0)
+}
+
 /// What the test needs of the ranks.
 struct Ranks {
     /// Sum of the ranks of the first group; equal values share the mean of their ranks.
@@ -135,6 +143,9 @@ mod tests {
         // 2 of the 20 arrangements are as unlike as that: three repetitions never show a difference at 95 %.
         let p = mann_whitney(&[1.0, 2.0, 3.0], &[1e6, 2e6, 3e6]);
         assert!((p - 0.1).abs() < 1e-12, "{p}");
+        assert!((least_rank_p(3, 3) - 0.1).abs() < 1e-12);
+        assert!((least_rank_p(4, 4) - 2.0 / 70.0).abs() < 1e-12);
+        assert_eq!((least_rank_p(0, 9), least_rank_p(1, 1)), (1.0, 1.0));
     }
 
     #[test]
