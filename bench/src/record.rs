@@ -4,6 +4,7 @@
 
 mod limit;
 mod sessions;
+pub mod stages;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -106,6 +107,9 @@ pub struct Record {
     /// The greatest rate that meets a criterion, where it was looked for.
     #[serde(default)]
     pub limit: Option<LimitFigures>,
+    /// Where the worker's wall time went in the runs at the scenario's rate; none in older records.
+    #[serde(default)]
+    pub stages: Option<stages::StageFigures>,
     /// What the processes said about limits met and features missing.
     pub notices: Vec<String>,
     /// Every measured run in its order.
@@ -247,6 +251,9 @@ pub struct RunFigures {
     pub offered: Offered,
     /// The engine's figures in this run.
     pub engine: EngineFigures,
+    /// Where the worker's wall time went in this run.
+    #[serde(default)]
+    pub stages: Option<stages::StageFigures>,
     /// Sessions in this run, where orders bring a content.
     #[serde(default)]
     pub sessions: Option<SessionRun>,
@@ -342,6 +349,7 @@ pub mod tests {
             outcome: None,
             sipp: None,
             limit: None,
+            stages: None,
             notices: Vec::new(),
             runs: vec![RunFigures {
                 rate: "max".to_owned(),

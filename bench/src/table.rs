@@ -4,6 +4,7 @@
 
 mod limit;
 mod sessions;
+mod stages;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 
@@ -248,6 +249,7 @@ fn rows(record: &Record) -> Vec<Row> {
     ];
     rows.extend(ceiling_rows(record, targets));
     rows.extend(counter_rows(record, targets));
+    rows.extend(stages::rows(record));
     rows.extend(latency_rows(record, targets));
     rows.push(ledger_row(record));
     rows.extend(sessions::rows(record));

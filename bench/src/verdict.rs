@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::record::{Record, RunFigures};
 use crate::scenario::Place;
 
+/// The stages may be off the wall time by this share: two clocks, and a stamp at each end.
+const STAGES_MISSING_MAX: f64 = 0.01;
+
 /// The judgement on one record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -150,6 +153,14 @@ fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
     if shared_core {
         verdict.invalid("engine and loadgen shared one core; give two with --cores".to_owned());
     }
+    let missing = (record.stages.as_ref()).map_or(0.0, |stages| stages.missing_share());
+    if missing > STAGES_MISSING_MAX {
+        verdict.invalid(format!(
+            "the stages are {:.1} % of the wall time off: the clock of the stamps is not to be trusted here; \
+             run with stages = false in [engine]",
+            missing * 100.0
+        ));
+    }
     let Some(ceiling) = &record.ceiling else {
         return;
     };
@@ -217,6 +228,7 @@ fn load(record: &Record, verdict: &mut Verdict) {
 mod tests {
     use super::*;
     use crate::ceiling::{Ceiling, Probe};
+    use crate::record::stages::StageFigures;
     use crate::record::{LedgerFigures, tests::sound};
 
     type Change = Box<dyn FnOnce(&mut Record)>;
@@ -270,7 +282,15 @@ mod tests {
             gso_gro: Some(probe),
             ..Ceiling::default()
         };
-        let invalid: [Change; 8] = [
+        let invalid: [Change; 9] = [
+            Box::new(|r| {
+                r.stages = Some(StageFigures {
+                    wall_ns: 100,
+                    sum_ns: 97,
+                    stage_ns: [("idle".to_owned(), 97)].into(),
+                    ..StageFigures::default()
+                });
+            }),
             Box::new(|r| r.cpu_ticks.steal = 50),
             Box::new(|r| (r.runs[0].wall_ns, r.runs[0].cpu_ns) = (100, 50)),
             Box::new(|r| r.engine.sirs_sent = 0),

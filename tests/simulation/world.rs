@@ -318,8 +318,8 @@ impl World {
         self.shard.expire(self.now);
         self.shard.sweep(self.now);
         self.note_ends()?;
-        busy |= self.shard.select(self.now) > 0;
-        self.shard.depart(self.now, &mut self.slabs);
+        busy |= self.shard.select(self.now, &mut ()) > 0;
+        self.shard.depart(self.now, &mut self.slabs, &mut ());
         busy |= self.carry()?;
         self.note_ends()?;
         self.end_drain()?;
@@ -368,7 +368,7 @@ impl World {
                 .iter()
                 .filter_map(|truth| self.observer.answered(self.now, *truth))
                 .collect();
-            self.shard.answer(self.now, EDGE, train, segment);
+            self.shard.answer(self.now, EDGE, train, segment, &mut ());
             let log = self.shard.outcomes.as_ref().expect("it is on");
             self.observer.ended_by_answers(&due, log.entries())?;
         }

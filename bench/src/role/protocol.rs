@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sirocco_dispatch::load::Offered;
 use sirocco_schedule::{Arrivals, RATE_MAX, Shape, Steer, Steered};
 
+use crate::record::stages::StageFigures;
 use crate::record::{Lag, Latency, LedgerFigures};
 use crate::scenario::Wanted;
 
@@ -238,6 +239,8 @@ pub struct Measured {
     pub time_to_session_us: Latency,
     /// The buckets behind it.
     pub time_to_session_buckets: Vec<(u64, u64)>,
+    /// Where the worker's wall time went.
+    pub stages: StageFigures,
     /// CPU time of the whole loadgen process in nanoseconds, read by the bench.
     pub loadgen_cpu_ns: u64,
     /// What the load at work has offered, or the last one that ended.

@@ -90,6 +90,7 @@ pub fn run(measured: &Measured, place: Place, rate: Rate, purpose: Purpose) -> R
             request_bytes: ratio(measured.bytes_sent, measured.segments),
             response_bytes: ratio(measured.bytes_received, measured.datagrams_received),
         },
+        stages: Some(measured.stages.clone()),
         sessions: None,
     }
 }

@@ -10,6 +10,7 @@ use super::figures;
 use super::launch::Cores;
 use crate::ceiling::{Ceiling, Probe};
 use crate::host::{CpuTicks, Host, commit};
+use crate::record::stages::StageFigures;
 use crate::record::{
     FloodFigures, HoldFigures, LedgerFigures, LimitFigures, ModeFigures, OutcomeFigures, Record,
     RunFigures, SCHEMA, SessionFigures, SippFigures,
@@ -123,7 +124,9 @@ pub fn record(
     results: Results,
     verify: Option<Verification>,
 ) -> Record {
-    let (engine, rate) = figures::combined(&results.rated());
+    let rated = results.rated();
+    let (engine, rate) = figures::combined(&rated);
+    let stages = StageFigures::sum(rated.iter().filter_map(|run| run.stages.as_ref()));
     let cpu_ns_per_sir = engine.cpu_ns_per_sir;
     let sessions = results.session_figures(&scenario);
     let applies = match (&results.ceiling, scenario.place) {
@@ -174,6 +177,7 @@ pub fn record(
         outcome: results.outcome,
         sipp: results.sipp,
         limit: results.limit,
+        stages: Some(stages),
         notices: results.notices,
         runs: results.runs,
         verdict: Verdict::default(),

@@ -172,15 +172,15 @@ fn time_turns(
         *now += TURN_NS;
         let begin = Instant::now();
         shard.expire(*now);
-        shard.select(*now);
-        shard.depart(*now, echo);
+        shard.select(*now, &mut ());
+        shard.depart(*now, echo, &mut ());
         if timed.sending {
             spent += begin.elapsed();
         }
         done += echo.write_answers(timed.differs);
         let begin = Instant::now();
         for (train, segment) in &echo.answers {
-            shard.answer(*now, EDGE, train, *segment);
+            shard.answer(*now, EDGE, train, *segment, &mut ());
         }
         if timed.answering {
             spent += begin.elapsed();

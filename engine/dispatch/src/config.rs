@@ -158,6 +158,8 @@ pub struct EngineConfig {
     /// Used tokens remembered in each of two generations, 5 to 8 bytes each; more sessions than that
     /// within a token's life shorten it.
     pub tokens_remembered: usize,
+    /// Whether the worker tells where its time goes; off only to measure what that costs.
+    pub stages: bool,
 }
 
 impl Default for EngineConfig {
@@ -195,6 +197,7 @@ impl Default for EngineConfig {
             streams_max: 1024,
             token_lifetime_s: TOKEN_LIFETIME_S,
             tokens_remembered: 1 << 22,
+            stages: true,
         }
     }
 }

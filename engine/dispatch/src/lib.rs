@@ -30,11 +30,13 @@ pub mod report;
 pub mod returned;
 pub mod shapes;
 pub mod shard;
+pub mod stopwatch;
 pub mod streams;
 pub mod templates;
 pub mod token;
 pub mod train;
 pub mod transaction;
+pub mod turns;
 pub mod used;
 pub mod worker;
 

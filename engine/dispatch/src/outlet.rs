@@ -6,6 +6,7 @@
 use crate::config::{self, EngineConfig, Sink};
 use crate::report::{Counts, EngineReport};
 use crate::shard::Shard;
+use crate::stopwatch::{Lap, Stage, Stopwatch, Watch};
 use crate::train::{Outbox, TRAIN_BYTES_MAX};
 use crate::worker::{EngineError, Ready};
 use connections::SIP_LISTENER;
@@ -27,6 +28,9 @@ const TRAIN_SIZE_MAX: usize = 128;
 pub struct Outlet {
     kind: Kind,
     train_sizes: [u64; TRAIN_SIZE_MAX + 1],
+    answer_train_sizes: [u64; TRAIN_SIZE_MAX + 1],
+    /// Slabs handed over since the start, replies and all.
+    departures: u64,
     sir_bytes: usize,
     answer_bytes: usize,
 }
@@ -78,6 +82,8 @@ impl Outlet {
         Ok(Self {
             kind,
             train_sizes,
+            answer_train_sizes: train_sizes,
+            departures: 0,
             sir_bytes: 0,
             answer_bytes: 0,
         })
@@ -127,13 +133,13 @@ impl Outlet {
         }
     }
 
-    /// Submits what was queued and reaps what has completed, in one system call at most.
+    /// Submits what was queued, in one system call at most.
     ///
     /// # Errors
     /// What the kernel says of the ring itself; failed sends are reported by [`Outlet::settle`].
-    pub fn turn(&mut self, wait: Wait) -> std::io::Result<()> {
+    pub fn submit(&mut self, wait: Wait) -> std::io::Result<()> {
         match &mut self.kind {
-            Kind::Wire { port, .. } => port.turn(wait),
+            Kind::Wire { port, .. } => port.submit(wait),
             Kind::Null(null) => {
                 null.count_turn()?;
                 if let Wait::Until(sleep) = wait {
@@ -144,39 +150,68 @@ impl Outlet {
         }
     }
 
-    /// Hands the shard what arrived and what has left.
-    pub fn settle(&mut self, now: u64, shard: &mut Shard) {
-        match &mut self.kind {
-            Kind::Wire { port, .. } => {
-                port.sent(|sent| shard.sent(now, sent.tag as usize, is_fatal(&sent)));
-                self.receive(now, shard);
-                self.serve_connections(now, shard);
-            }
-            Kind::Null(null) => {
-                for number in null.sunk.drain(..) {
-                    shard.sink(now, number);
-                    null.free.push(number);
-                }
-            }
+    /// Reaps what has completed.
+    pub fn reap(&mut self) {
+        if let Kind::Wire { port, .. } = &mut self.kind {
+            port.reap();
         }
     }
 
+    /// Hands the shard what arrived and what has left; returns how many of both.
+    pub fn settle(&mut self, now: u64, shard: &mut Shard, watch: &mut Stopwatch) -> usize {
+        let mut settled = 0;
+        match &mut self.kind {
+            Kind::Wire { port, .. } => {
+                port.sent(|sent| {
+                    settled += 1;
+                    shard.sent(now, sent.tag as usize, is_fatal(&sent));
+                });
+                watch.lap(Lap::Reap);
+                settled += self.receive(now, shard, watch);
+                watch.lap(Lap::Arrivals);
+                settled += self.serve_connections(now, shard);
+                watch.lap(Lap::Streams);
+            }
+            Kind::Null(null) => {
+                for number in null.sunk.drain(..) {
+                    settled += 1;
+                    shard.sink(now, number);
+                    null.free.push(number);
+                }
+                watch.lap(Lap::Reap);
+            }
+        }
+        settled
+    }
+
     /// Reads what arrived; the train of replies to a train leaves before the next one is read.
-    fn receive(&mut self, now: u64, shard: &mut Shard) {
-        for _ in 0..RECEIVES_PER_TURN_MAX {
+    fn receive(&mut self, now: u64, shard: &mut Shard, watch: &mut Stopwatch) -> usize {
+        for trains in 0..RECEIVES_PER_TURN_MAX {
             let Kind::Wire { port, .. } = &mut self.kind else {
-                return;
+                return trains;
             };
-            let answer_bytes = &mut self.answer_bytes;
+            let (answer_bytes, sizes) = (&mut self.answer_bytes, &mut self.answer_train_sizes);
             let heard = port.receive(1, |received| {
-                *answer_bytes = received.segment;
-                shard.answer(now, received.peer, received.bytes, received.segment);
+                watch.split(Stage::Receive);
+                let (bytes, segment) = (received.bytes, received.segment);
+                *answer_bytes = segment;
+                sizes[bytes.len().div_ceil(segment.max(1)).min(TRAIN_SIZE_MAX)] += 1;
+                shard.answer(now, received.peer, bytes, segment, watch);
             });
             if heard == 0 {
-                return;
+                return trains;
             }
+            watch.split(Stage::Receive);
             shard.reply(self);
+            watch.split(Stage::Session);
         }
+        RECEIVES_PER_TURN_MAX
+    }
+
+    /// Slabs handed over since the start.
+    #[must_use]
+    pub fn departures(&self) -> u64 {
+        self.departures
     }
 
     /// Whether nothing of this outlet's own is left to settle.
@@ -223,6 +258,7 @@ impl Outlet {
         report.sir_bytes = self.sir_bytes;
         report.answer_bytes = self.answer_bytes;
         report.train_sizes = self.train_sizes.to_vec();
+        report.answer_train_sizes = self.answer_train_sizes.to_vec();
     }
 
     /// Lets the null sink fail after so many turns.
@@ -236,6 +272,7 @@ impl Outlet {
     /// Begins to count train sizes anew.
     pub fn reset_train_sizes(&mut self) {
         self.train_sizes.fill(0);
+        self.answer_train_sizes.fill(0);
     }
 }
 
@@ -320,6 +357,7 @@ fn port_config(config: &EngineConfig, next_hops: usize) -> PortConfig {
 impl Outlet {
     /// Hands one train to the kernel, or to nobody.
     fn put_train(&mut self, slab: Stall, target: SocketAddr, length: usize, segment: usize) {
+        self.departures += 1;
         let tag = Self::number(&slab) as u64;
         match (&mut self.kind, slab) {
             (Kind::Wire { port, .. }, Stall::Port(slab)) => {
@@ -343,6 +381,7 @@ impl Outlet {
 
     /// Hands one datagram for each target to the kernel, or to nobody.
     fn put_each(&mut self, slab: Stall, targets: &[SocketAddr], segment: usize) {
+        self.departures += 1;
         let tag = Self::number(&slab) as u64;
         match (&mut self.kind, slab) {
             (

@@ -7,6 +7,7 @@ use crate::ledger::{Ledger, StrayAnswers};
 use crate::load::Offered;
 use crate::pushes::PushBalance;
 use crate::returned::ReturnedCounts;
+use crate::stopwatch::StageTimes;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use sirocco_session::SessionCounts;
@@ -156,6 +157,18 @@ impl Latency {
     }
 }
 
+/// Where a worker's wall time went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageReport {
+    /// What the stamps were read from: `tsc`, `monotonic`, or `off`.
+    pub clock: String,
+    /// Between the last mark and unmark; all zero without them.
+    pub window: StageTimes,
+    /// Since the start.
+    pub total: StageTimes,
+}
+
 /// The report of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineReport {
@@ -197,4 +210,13 @@ pub struct EngineReport {
     pub answer_bytes: usize,
     /// SIRs in a train: count of departures by size, 0 to 128.
     pub train_sizes: Vec<u64>,
+    /// Answers and requests in a received train: count of receives by size, 0 to 128, since the last mark.
+    pub answer_train_sizes: Vec<u64>,
+    /// Where the wall time went.
+    pub stages: StageReport,
+    /// Turns with work between the last mark and unmark by their length without sleep: pairs of (upper
+    /// bound in nanoseconds, count).
+    pub turn_ns: Vec<(u64, u64)>,
+    /// The same turns by the SIRs that they sent.
+    pub turn_sirs: Vec<(u64, u64)>,
 }

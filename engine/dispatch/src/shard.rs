@@ -26,6 +26,7 @@ use crate::token::{TICKS_PER_S, Tick, TokenKey};
 use crate::train::{Departure, Trains};
 use crate::transaction::{RETRIES_MAX, T1_NS, Target, Transaction, Transactions};
 use crate::wheel::Wheel;
+use answer::{Answer, READ_MAX};
 use bumpalo::Bump;
 use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
@@ -54,6 +55,9 @@ const TICKS_PER_TURN_MAX: u32 = 100;
 /// Targets admitted in one turn: enough to fill a train to each of 16 next hops, few enough that
 /// answers wait for microseconds only.
 const TARGETS_PER_TURN_MAX: usize = 256;
+/// Room for SIRs that board their trains together: what a turn admits, and the devices of the identities
+/// of one batch. More devices make the list grow, once.
+const OPENED: usize = 4 * TARGETS_PER_TURN_MAX;
 /// Time between two looks for expired devices, in nanoseconds.
 pub const SWEEP_EVERY_NS: u64 = 1_000_000;
 /// Devices looked at each time, in the order of memory: about two microseconds. Selection itself passes
@@ -98,6 +102,28 @@ pub enum Refusal {
     Draining,
 }
 
+/// Where a SIR goes, and in which form.
+#[derive(Clone, Copy)]
+struct Journey {
+    next_hop: u16,
+    template: u16,
+}
+
+impl Journey {
+    fn of(target: &Target) -> Self {
+        Self {
+            next_hop: target.device.next_hop,
+            template: target.template,
+        }
+    }
+}
+
+/// A SIR whose transaction is open and that has not boarded its train.
+struct Opened {
+    handle: Handle,
+    journey: Journey,
+}
+
 /// All state of one worker.
 pub struct Shard {
     /// Who has which devices; changed only between turns.
@@ -121,6 +147,10 @@ pub struct Shard {
     deferred_count: usize,
     resumed: VecDeque<Waiting>,
     transactions: Transactions,
+    /// SIRs between admission and train; empty but within a selection.
+    opened: Vec<Opened>,
+    /// Answers between reading and ending; empty but within a received train.
+    read: Vec<Answer>,
     shapes: Shapes,
     templates: Templates,
     trains: Trains,
@@ -199,6 +229,8 @@ impl Shard {
             deferred_count: 0,
             resumed: VecDeque::with_capacity(256),
             transactions: Transactions::new(config.transactions),
+            opened: Vec::with_capacity(OPENED),
+            read: Vec::with_capacity(READ_MAX),
             shapes: Shapes::default(),
             templates: Templates::new(sender),
             trains: Trains::new(
@@ -446,17 +478,20 @@ impl Shard {
         u32::try_from(self.epoch_s + now / 1_000_000_000).unwrap_or(u32::MAX - 1)
     }
 
-    /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F), in sessions too.
-    pub fn expire(&mut self, now: u64) {
+    /// Fires the timers that are due: retransmits (Timer E) or gives up (Timer F), in sessions too;
+    /// returns how many of SIRs.
+    pub fn expire(&mut self, now: u64) -> usize {
         self.next_hops.reopen(now);
         self.expire_orders(now);
         self.expire_sessions(now);
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, TICKS_PER_TURN_MAX, &mut expired);
+        let fired = expired.len();
         for handle in expired.drain(..) {
             self.fire(now, handle);
         }
         self.expired = expired;
+        fired
     }
 
     fn fire(&mut self, now: u64, handle: Handle) {
@@ -478,16 +513,16 @@ impl Shard {
         } else if self.next_hops.admission(hop, now) == Admission::Closed {
             self.wheel.arm(now + T1_NS, handle);
         } else {
-            self.board(now, &target, handle);
+            self.board(now, Journey::of(&target), handle);
         }
     }
 
-    fn board(&mut self, now: u64, target: &Target, handle: Handle) {
-        let length = self.templates.at(target.template).template.len();
-        let number = target.device.next_hop;
-        let hop = self.next_hops.at(number);
+    fn board(&mut self, now: u64, journey: Journey, handle: Handle) {
+        let length = self.templates.at(journey.template).template.len();
+        let hop = self.next_hops.at(journey.next_hop);
+        let ticket = (journey.template, length);
         self.trains
-            .board(now, (hop, number), (target.template, length), handle);
+            .board(now, (hop, journey.next_hop), ticket, handle);
     }
 
     /// Ends a transaction that has been found, and its unit with it.

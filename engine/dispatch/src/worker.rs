@@ -1,16 +1,18 @@
 //! The worker: one thread, one ring, one shard, one loop.
 //!
-//! It alone reads the clock and holds the port. A turn is: submit and reap, read answers, free slabs,
-//! take commands, fire timers, select, depart, publish. What happens is the shard's to decide; this
-//! module decides when. It blocks in the kernel only where nothing is due.
+//! It alone reads the clock and holds the port. A turn is: submit and reap, free slabs, read answers,
+//! take commands, fire timers, select, depart, publish, each a lap of the stopwatch. What happens is the
+//! shard's to decide; this module decides when. It blocks in the kernel only where nothing is due.
 
 use crate::config::{EngineConfig, Idle};
 use crate::live::{Live, Progress};
 use crate::order::Order;
 use crate::outlet::Outlet;
-use crate::report::{Balance, Counts, EngineReport, Latency};
+use crate::report::{Balance, Counts, EngineReport, Latency, StageReport};
 use crate::shard::{Keys, Remainder, Shard};
+use crate::stopwatch::{Lap, Standing, Stopwatch};
 use crate::templates::Sender;
+use crate::turns::TurnSizes;
 use crossbeam::channel::{Receiver, Sender as EventSender, TryRecvError};
 use sirocco_index::Index;
 use sirocco_ring::{Wait, Waker, affinity, allocation, clock};
@@ -158,8 +160,14 @@ struct Worker<'a> {
     idle: Idle,
     now: u64,
     turns: u64,
-    marked: Option<Counts>,
-    window: Counts,
+    watch: Stopwatch,
+    /// Where the stopwatch stood when it was new.
+    began: Standing,
+    turn_sizes: TurnSizes,
+    /// Work that earlier turns had done: slabs handed over and SIRs sent.
+    done: (u64, u64),
+    marked: Option<(Counts, Standing)>,
+    window: (Counts, Standing),
     behind: u64,
     drain_ns: u64,
     drain_until: Option<u64>,
@@ -173,6 +181,7 @@ impl<'a> Worker<'a> {
         outlet: Outlet,
         lines: Lines<'a>,
     ) -> Result<Self, EngineError> {
+        let watch = Stopwatch::new(config.stages);
         let now = clock::now_ns();
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -205,8 +214,12 @@ impl<'a> Worker<'a> {
             idle: config.idle,
             now,
             turns: 0,
+            began: watch.standing(),
+            watch,
+            turn_sizes: TurnSizes::default(),
+            done: (0, 0),
             marked: None,
-            window: Counts::default(),
+            window: Default::default(),
             behind: 0,
             drain_ns: config.drain_ms * 1_000_000,
             drain_until: None,
@@ -217,18 +230,56 @@ impl<'a> Worker<'a> {
     fn work(&mut self) -> std::io::Result<()> {
         let mut wait = Wait::No;
         while !self.is_done() {
-            self.outlet.turn(wait)?;
+            self.submit(wait)?;
             self.now = clock::now_ns();
-            self.outlet.settle(self.now, &mut self.shard);
-            self.command();
-            self.shard.expire(self.now);
-            self.shard.sweep(self.now);
-            let selected = self.shard.select(self.now);
-            self.shard.depart(self.now, &mut self.outlet);
+            let (shard, watch) = (&mut self.shard, &mut self.watch);
+            let mut found = self.outlet.settle(self.now, shard, watch);
+            found += self.command();
+            self.watch.lap(Lap::Control);
+            found += self.shard.expire(self.now);
+            found += self.shard.sweep(self.now);
+            self.watch.lap(Lap::Timers);
+            let selected = self.shard.select(self.now, &mut self.watch);
+            self.watch.lap(Lap::Selection);
+            self.shard
+                .depart(self.now, &mut self.outlet, &mut self.watch);
+            self.watch.lap(Lap::Departure);
             self.publish();
             wait = self.rest(selected);
+            self.watch.lap(Lap::Control);
+            self.end_turn(found + selected);
         }
         Ok(())
+    }
+
+    /// Gives the kernel what the last turn queued, sleeps if there is leave to, and reaps.
+    fn submit(&mut self, wait: Wait) -> std::io::Result<()> {
+        let lap = if wait == Wait::No {
+            Lap::Enter
+        } else {
+            self.watch.may_sleep();
+            Lap::Wait
+        };
+        let submitted = self.outlet.submit(wait);
+        self.watch.lap(lap);
+        self.outlet.reap();
+        submitted
+    }
+
+    /// Ends the turn, which found so much to do, on the stopwatch.
+    fn end_turn(&mut self, found: usize) {
+        let ledger = &self.shard.ledger;
+        let done = (
+            self.outlet.departures(),
+            ledger.sirs_sent + ledger.retransmissions,
+        );
+        let sirs = done.1 - self.done.1;
+        let is_busy = found > 0 || done != self.done;
+        self.done = done;
+        let length_ns = self.watch.turn(is_busy);
+        if is_busy {
+            self.turn_sizes.record(length_ns, sirs);
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -250,15 +301,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn command(&mut self) {
-        for _ in 0..COMMANDS_PER_TURN_MAX {
+    /// Takes commands; returns how many.
+    fn command(&mut self) -> usize {
+        for taken in 0..COMMANDS_PER_TURN_MAX {
             match self.lines.commands.try_recv() {
                 Ok(command) => self.obey(command),
-                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Empty) => return taken,
                 // Whoever commanded is gone: end in good order.
-                Err(TryRecvError::Disconnected) => return self.begin_drain(),
+                Err(TryRecvError::Disconnected) => {
+                    self.begin_drain();
+                    return taken;
+                }
             }
         }
+        COMMANDS_PER_TURN_MAX
     }
 
     fn obey(&mut self, command: Command) {
@@ -270,16 +326,17 @@ impl<'a> Worker<'a> {
             Command::Mark => {
                 self.shard.measure_from(self.now);
                 self.outlet.reset_train_sizes();
-                self.marked = Some(self.counts());
+                self.turn_sizes.restart();
+                self.marked = Some((self.counts(), self.watch.standing()));
             }
             Command::Unmark => {
                 self.shard.measure_until(self.now);
                 self.behind = self.shard.behind();
-                let counts = self.counts();
-                self.window = self
-                    .marked
-                    .take()
-                    .map_or(Counts::default(), |at| counts.since(&at));
+                self.turn_sizes.stop();
+                let (counts, standing) = (self.counts(), self.watch.standing());
+                self.window = self.marked.take().map_or_else(Default::default, |at| {
+                    (counts.since(&at.0), standing.since(&at.1))
+                });
             }
             Command::Steer(change) => {
                 let steered = self.shard.steer_loads(self.now, change);
@@ -353,8 +410,11 @@ impl<'a> Worker<'a> {
 
     fn report(&self) -> EngineReport {
         let mut report = EngineReport {
-            window: self.window,
+            window: self.window.0,
             total: self.counts(),
+            stages: self.stages(),
+            turn_ns: self.turn_sizes.lengths_ns(),
+            turn_sirs: self.turn_sizes.sirs(),
             latency_us: Latency::of(&self.shard.latency_us),
             ledger: Balance::of(&self.shard.ledger, self.shard.in_flight()),
             pushes: self.shard.pushes(),
@@ -371,6 +431,14 @@ impl<'a> Worker<'a> {
         };
         self.outlet.report(&mut report);
         report
+    }
+
+    fn stages(&self) -> StageReport {
+        StageReport {
+            clock: self.watch.clock().to_owned(),
+            window: self.watch.times(&self.window.1),
+            total: self.watch.times(&self.watch.standing().since(&self.began)),
+        }
     }
 
     /// Closes the books, whichever way the work ended.

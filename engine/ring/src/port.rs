@@ -320,6 +320,15 @@ impl Port {
     /// sooner than asked when a closing stream is due.
     #[inline]
     pub fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        let submitted = self.submit(wait);
+        self.reap();
+        submitted
+    }
+
+    /// The first half of a turn, for who tells the kernel's time from his own: gives everything queued
+    /// to the kernel and waits if asked; [`Port::reap`] has to follow.
+    #[inline]
+    pub fn submit(&mut self, wait: Wait) -> io::Result<()> {
         self.store.counters.turns += 1;
         let unread = !self.store.receive.is_empty();
         let mut wait = match wait {
@@ -329,15 +338,22 @@ impl Port {
         if let Some(streams) = self.store.streams.as_deref_mut() {
             wait = tcp::begin_turn(streams, wait);
         }
-        let result = match &mut *self.driver {
-            Driver::Uring(uring) => uring.turn(&mut self.store, &self.bell, wait),
+        match &mut *self.driver {
+            Driver::Uring(uring) => uring.submit(&mut self.store, &self.bell, wait),
             Driver::Mmsg(mmsg) => mmsg.turn(&mut self.store, &self.bell, wait),
-        };
+        }
+    }
+
+    /// The second half of a turn: reaps every completion there is, without a system call.
+    #[inline]
+    pub fn reap(&mut self) {
         let store = &mut *self.store;
+        if let Driver::Uring(uring) = &mut *self.driver {
+            uring.reap(store);
+        }
         if let Some(streams) = store.streams.as_deref_mut() {
             store.counters.syscalls += std::mem::take(&mut streams.syscalls);
         }
-        result
     }
 
     /// Tells up to `budget` received trains (a single datagram is a train of one) in order of arrival

@@ -42,7 +42,7 @@ impl World {
         );
         let before = allocations_on_this_thread();
         self.shard
-            .answer(self.now, peer, octets.as_bytes(), octets.len());
+            .answer(self.now, peer, octets.as_bytes(), octets.len(), &mut ());
         self.forged_allocations += allocations_on_this_thread() - before;
     }
 

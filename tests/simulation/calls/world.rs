@@ -241,8 +241,8 @@ impl World {
         busy |= self.serve_cables()?;
         self.shard.expire(self.now);
         self.shard.sweep(self.now);
-        busy |= self.shard.select(self.now) > 0;
-        self.shard.depart(self.now, &mut self.slabs);
+        busy |= self.shard.select(self.now, &mut ()) > 0;
+        self.shard.depart(self.now, &mut self.slabs, &mut ());
         busy |= self.carry()?;
         busy |= self.serve_cables()?;
         self.shard.finished(self.now, |_| {});
@@ -274,7 +274,7 @@ impl World {
 
     fn arrive(&mut self, train: &mut Vec<u8>, (peer, segment): (SocketAddr, usize)) {
         if !train.is_empty() {
-            self.shard.answer(self.now, peer, train, segment);
+            self.shard.answer(self.now, peer, train, segment, &mut ());
             self.shard.reply(&mut self.slabs);
             train.clear();
         }

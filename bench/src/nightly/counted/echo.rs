@@ -63,8 +63,8 @@ fn dispatch(shard: &mut Shard, echo: &mut Echo, mut now: u64, turns: u64) -> u64
         now += TURN_NS;
         echo.settle(now, shard);
         shard.expire(now);
-        shard.select(now);
-        shard.depart(now, echo);
+        shard.select(now, &mut ());
+        shard.depart(now, echo, &mut ());
     }
     now
 }
@@ -107,7 +107,7 @@ impl Echo {
                 answer_len = answer.unwrap_or(answer_len);
                 written += answer.unwrap_or(0);
             }
-            shard.answer(now, EDGE, &self.answers[..written], answer_len);
+            shard.answer(now, EDGE, &self.answers[..written], answer_len, &mut ());
             shard.sent(now, slab, false);
             self.free.push(slab);
         }

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use sirocco_dispatch::outlet::Outlet;
 use sirocco_dispatch::report::Counts;
+use sirocco_dispatch::stopwatch::Stopwatch;
 use sirocco_ring::Wait;
 use sirocco_wire::sip::message::Message;
 use sirocco_wire::sip::status::Status;
@@ -34,6 +35,7 @@ pub fn count() -> Result<Counters, CountedError> {
     let config = super::config();
     let mut outlet = Outlet::open(&config, 1).map_err(|error| sockets(&error))?;
     let mut shard = super::shard(&config, outlet.address(), edge)?;
+    let mut watch = Stopwatch::new(false);
     let mut now = 0;
     let mut begin = Counts::default();
     for turn in 0..WARM_UP_TURNS + COUNTED_TURNS {
@@ -41,11 +43,12 @@ pub fn count() -> Result<Counters, CountedError> {
             begin = outlet.count(Counts::default());
         }
         now += TURN_NS;
-        outlet.turn(Wait::No).map_err(|error| sockets(&error))?;
-        outlet.settle(now, &mut shard);
+        outlet.submit(Wait::No).map_err(|error| sockets(&error))?;
+        outlet.reap();
+        outlet.settle(now, &mut shard, &mut watch);
         shard.expire(now);
-        shard.select(now);
-        shard.depart(now, &mut outlet);
+        shard.select(now, &mut ());
+        shard.depart(now, &mut outlet, &mut ());
         peer.answer().map_err(|error| sockets(&error))?;
     }
     let counts = outlet.count(Counts::default()).since(&begin);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sirocco_dispatch::report::{Balance, EngineReport};
 
+use crate::record::stages::StageFigures;
 use crate::record::{Lag, Latency, LedgerFigures};
 use crate::role::protocol::{Counters, Drained, Measured};
 
@@ -27,6 +28,7 @@ pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drain
     let count = |name: &str| now["window"][name].as_u64().unwrap_or_default();
     let measured = Measured {
         offered: report.offered.clone(),
+        stages: StageFigures::of(report),
         octets_sent: count("bytes_sent"),
         octets_received: count("bytes_received"),
         sessions: difference(&end["sessions"], &begin["sessions"]),

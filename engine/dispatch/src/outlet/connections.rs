@@ -15,12 +15,12 @@ const EVENTS_PER_TURN_MAX: usize = 64;
 pub const SIP_LISTENER: u16 = 0;
 
 impl Outlet {
-    /// Hands the shard what came over connections, and the port what goes back.
-    pub(super) fn serve_connections(&mut self, now: u64, shard: &mut Shard) {
+    /// Hands the shard what came over connections, and the port what goes back; returns the events heard.
+    pub(super) fn serve_connections(&mut self, now: u64, shard: &mut Shard) -> usize {
         let Kind::Wire { port, .. } = &mut self.kind else {
-            return;
+            return 0;
         };
-        port.streams(EVENTS_PER_TURN_MAX, |event| hear(now, shard, &event));
+        let heard = port.streams(EVENTS_PER_TURN_MAX, |event| hear(now, shard, &event));
         // What was written to a connection that its peer has closed since still leaves.
         hand_over(port, shard);
         for stream in shard.replies().streams.take_drained() {
@@ -33,6 +33,7 @@ impl Outlet {
             shard.stream_closed(now, stream);
         }
         hand_over(port, shard);
+        heard
     }
 }
 

@@ -5,7 +5,7 @@
 //! `resumed`: called as soon as there is room for a transaction. `held`, one target alone: its next hop's
 //! backlog is full; nothing more is selected until there is room for it or its next hop is shed.
 
-use super::{Shard, TARGETS_PER_TURN_MAX};
+use super::{Journey, Opened, Shard, TARGETS_PER_TURN_MAX};
 use crate::kept::NO_DEVICE;
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::{Admission, Waiting};
@@ -64,7 +64,8 @@ impl Shard {
         };
         self.in_window += 1;
         self.next_hops.enter_window(target.device.next_hop, now);
-        self.board(now, &target, handle);
+        let journey = Journey::of(&target);
+        self.opened.push(Opened { handle, journey });
     }
 
     #[inline]

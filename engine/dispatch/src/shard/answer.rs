@@ -4,52 +4,109 @@ use super::Shard;
 use crate::branch::{BranchFault, Handle};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
+use crate::stopwatch::{Stage, Watch};
 use crate::transaction::State;
 use sirocco_index::NEXT_HOP_DIRECT;
 use sirocco_wire::sip::message::{Message, Method};
 use std::net::SocketAddr;
 
+/// Answers of known shapes that are read before they are ended: a full train.
+pub(super) const READ_MAX: usize = 64;
+
+/// An answer that was read: whom it names and what it says.
+pub(super) struct Answer {
+    handle: Handle,
+    status: u16,
+}
+
 impl Shard {
     /// Reads a train received from `peer`: datagrams of `segment` octets each, the last may be shorter.
-    pub fn answer(&mut self, now: u64, peer: SocketAddr, octets: &[u8], segment: usize) {
+    ///
+    /// Answers are read first and end their transactions then, in their order: two loops that each stay
+    /// in the caches, and whose time can be told apart.
+    pub fn answer(
+        &mut self,
+        now: u64,
+        peer: SocketAddr,
+        octets: &[u8],
+        segment: usize,
+        watch: &mut impl Watch,
+    ) {
         self.peer = peer;
         for datagram in octets.chunks(segment.max(1)) {
-            self.answer_one(now, datagram);
+            if self.read.len() == READ_MAX {
+                self.end_read(now, watch);
+            }
+            if !self.read_known(datagram) {
+                self.end_read(now, watch);
+                let stage = self.answer_one(now, datagram);
+                watch.split(stage);
+            }
         }
+        self.end_read(now, watch);
     }
 
+    /// Reads an answer of a known shape; `false` if it has none.
     #[inline]
-    fn answer_one(&mut self, now: u64, datagram: &[u8]) {
-        if let Some((branch, status)) = self.shapes.recognise(datagram) {
-            if let Some(handle) = self.match_transaction(branch) {
+    fn read_known(&mut self, datagram: &[u8]) -> bool {
+        let Some((branch, status)) = self.shapes.recognise(datagram) else {
+            return false;
+        };
+        if let Some(handle) = self.recognise_branch(branch) {
+            self.read.push(Answer { handle, status });
+        }
+        true
+    }
+
+    /// Ends the transactions of the answers that were read.
+    #[inline]
+    fn end_read(&mut self, now: u64, watch: &mut impl Watch) {
+        if self.read.is_empty() {
+            return;
+        }
+        watch.split(Stage::Parse);
+        let mut read = std::mem::take(&mut self.read);
+        for Answer { handle, status } in read.drain(..) {
+            if self.is_answerable(handle) {
                 self.finish(now, handle, status, None);
             }
-            return;
         }
-        if !self.is_familiar(now, datagram) {
-            self.answer_by_parsing(now, datagram);
-        }
+        self.read = read;
+        watch.split(Stage::Close);
     }
 
-    fn answer_by_parsing(&mut self, now: u64, datagram: &[u8]) {
+    /// Takes a datagram of no known shape; returns the stage that it was the work of.
+    fn answer_one(&mut self, now: u64, datagram: &[u8]) -> Stage {
+        if self.is_familiar(now, datagram) {
+            return Stage::Session;
+        }
+        self.answer_by_parsing(now, datagram)
+    }
+
+    fn answer_by_parsing(&mut self, now: u64, datagram: &[u8]) -> Stage {
         let Ok(message) = Message::parse(datagram) else {
             self.ledger.stray.malformed += 1;
-            return;
+            return Stage::Parse;
         };
         let Some(status) = message.status_code() else {
-            return self.serve(now, &message);
+            self.serve(now, &message);
+            return Stage::Session;
         };
         if self.answer_session(now, &message) {
-            return;
+            return Stage::Session;
         }
-        let Some(handle) = self.match_message(&message) else {
-            return;
-        };
+        if let Some(handle) = self.match_message(&message) {
+            self.end_parsed(now, &message, (handle, status));
+        }
+        Stage::Parse
+    }
+
+    fn end_parsed(&mut self, now: u64, message: &Message<'_>, (handle, status): (Handle, u16)) {
         match status {
             100..200 => self.proceed(handle),
             503 => self.finish(now, handle, status, message.retry_after_seconds()),
             200..700 => {
-                self.shapes.learn(&message);
+                self.shapes.learn(message);
                 self.finish(now, handle, status, None);
             }
             _ => self.ledger.stray.bad_status += 1,
@@ -76,29 +133,29 @@ impl Shard {
             stray.other_method += 1;
             return None;
         }
-        self.match_transaction(branch)
+        self.recognise_branch(branch)
+            .filter(|&handle| self.is_answerable(handle))
     }
 
     #[inline]
-    fn match_transaction(&mut self, branch: &[u8]) -> Option<Handle> {
+    fn recognise_branch(&mut self, branch: &[u8]) -> Option<Handle> {
         let stray = &mut self.ledger.stray;
-        let handle = match self.branch_key.recognise(branch) {
-            Ok(handle) => handle,
-            Err(fault) => {
-                match fault {
-                    BranchFault::Foreign => stray.foreign += 1,
-                    BranchFault::Forged => stray.forged += 1,
-                }
-                return None;
-            }
-        };
+        match self.branch_key.recognise(branch) {
+            Ok(handle) => return Some(handle),
+            Err(BranchFault::Foreign) => stray.foreign += 1,
+            Err(BranchFault::Forged) => stray.forged += 1,
+        }
+        None
+    }
+
+    /// Whether a transaction is open that was sent; counts a late answer otherwise.
+    #[inline]
+    fn is_answerable(&mut self, handle: Handle) -> bool {
         // A name of ours that was never sent can only be a replayed one of an earlier round.
         let transaction = self.transactions.find(handle);
-        if transaction.is_none_or(|transaction| transaction.transmissions() == 0) {
-            stray.late += 1;
-            return None;
-        }
-        Some(handle)
+        let is_open = transaction.is_some_and(|transaction| transaction.transmissions() > 0);
+        self.ledger.stray.late += u64::from(!is_open);
+        is_open
     }
 
     /// RFC 3261 17.1.2.2: a provisional response moves the transaction to Proceeding.

@@ -6,6 +6,7 @@ use crate::intake::Intake;
 use crate::kept::{Kept, KeptTexts};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
+use crate::stopwatch::{Stage, Watch};
 use crate::templates::{Compiled, packed};
 use crate::token::{Holder, TokenKey};
 use crate::train::Outbox;
@@ -16,8 +17,9 @@ use sirocco_wire::sip::template::Slots;
 impl Shard {
     /// Sends the replies of sessions, closes the trains that are due and sends every closed one, as long
     /// as there are slabs.
-    pub fn depart<O: Outbox>(&mut self, now: u64, outbox: &mut O) {
+    pub fn depart<O: Outbox>(&mut self, now: u64, outbox: &mut O, watch: &mut impl Watch) {
         self.replies.depart(&mut self.trains, outbox);
+        watch.split(Stage::Session);
         self.trains.close_due(now, &mut self.next_hops, self.busy);
         while let Some(train) = self.trains.front() {
             let (next_hop, template) = (train.next_hop, train.template);
@@ -29,7 +31,9 @@ impl Shard {
             if self.intake.has_overdue(now) || self.next_hops.is_closed(next_hop, now) {
                 aboard = self.weed(now, next_hop, aboard);
             }
+            watch.split(Stage::Train);
             let length = self.load(now, template, &mut aboard, (number, outbox.octets(&slab)));
+            watch.split(Stage::Patch);
             if aboard.is_empty() {
                 outbox.release(slab);
             } else if next_hop == NEXT_HOP_DIRECT {

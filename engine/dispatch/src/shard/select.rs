@@ -1,10 +1,11 @@
 //! Orders to targets: look identities up in batches, choose devices, hand each on to be admitted.
 
-use super::{Shard, TARGETS_PER_TURN_MAX};
+use super::{Opened, Shard, TARGETS_PER_TURN_MAX};
 use crate::intake::{Candidate, Stock};
 use crate::kept::{Place, needs_keeping};
 use crate::ledger::{Cause, Outcome};
 use crate::next_hop::Waiting;
+use crate::stopwatch::{Stage, Watch};
 use crate::templates::{aor_len, device_len};
 use crate::transaction::{TO_AOR, Target};
 use sirocco_index::{Device, Run};
@@ -16,16 +17,20 @@ const TRAINS_WAITING_MAX: usize = 64;
 
 impl Shard {
     /// Selects and admits what is due, as far as windows and room allow; returns the targets admitted.
-    pub fn select(&mut self, now: u64) -> usize {
+    pub fn select(&mut self, now: u64, watch: &mut impl Watch) -> usize {
         self.behind = self.intake.behind(now);
         self.now_s = self.unix_s(now);
         let mut admitted = self.admit_waiting(now);
+        self.board_opened(now, watch);
         while admitted < TARGETS_PER_TURN_MAX && self.may_select() {
             if self.candidates.is_empty() && !self.refill(now) {
                 break;
             }
+            watch.split(Stage::Select);
             self.look_up();
+            watch.split(Stage::LookUp);
             let (taken, finished) = self.admit_candidates(now);
+            self.board_opened(now, watch);
             admitted += taken;
             if !finished {
                 break;
@@ -33,6 +38,21 @@ impl Shard {
         }
         self.note_work(admitted);
         admitted
+    }
+
+    /// Puts the SIRs whose transactions were opened aboard their trains.
+    #[inline]
+    fn board_opened(&mut self, now: u64, watch: &mut impl Watch) {
+        if self.opened.is_empty() {
+            return;
+        }
+        watch.split(Stage::Select);
+        let mut opened = std::mem::take(&mut self.opened);
+        for Opened { handle, journey } in opened.drain(..) {
+            self.board(now, journey, handle);
+        }
+        self.opened = opened;
+        watch.split(Stage::Train);
     }
 
     /// Tells from the work of this turn whether trains had better wait longer.

@@ -51,8 +51,8 @@ impl Rig {
     /// One turn; the SIRs that left in it.
     fn turn(&mut self) -> Vec<Vec<u8>> {
         self.shard.expire(self.now);
-        self.shard.select(self.now);
-        self.shard.depart(self.now, &mut self.yard);
+        self.shard.select(self.now, &mut ());
+        self.shard.depart(self.now, &mut self.yard, &mut ());
         self.check();
         let mut sirs = Vec::new();
         for (slab, datagrams) in self.yard.take_departed() {
@@ -85,7 +85,8 @@ impl Rig {
 
     fn answer(&mut self, sir: &[u8], status: u16, extra: &[(&[u8], &[u8])]) {
         let answer = answer_to(sir, status, extra);
-        self.shard.answer(self.now, EDGE, &answer, answer.len());
+        self.shard
+            .answer(self.now, EDGE, &answer, answer.len(), &mut ());
         self.check();
     }
 
@@ -537,7 +538,7 @@ fn a_held_target_waits_without_a_spin_until_its_next_hop_counts_as_stalled() {
         rig.shard.held.is_some(),
         "one in the window, one in the backlog, one held"
     );
-    assert_eq!(rig.shard.select(rig.now), 0, "nothing can happen");
+    assert_eq!(rig.shard.select(rig.now, &mut ()), 0, "nothing can happen");
     assert!(
         rig.shard.next_due_ns(rig.now) > Some(rig.now),
         "so it need not look again at once"
@@ -577,7 +578,7 @@ fn answers_that_close_nothing_are_told_apart() {
         "nonsense".to_owned(),
     ] {
         rig.shard
-            .answer(rig.now, EDGE, wrong.as_bytes(), wrong.len());
+            .answer(rig.now, EDGE, wrong.as_bytes(), wrong.len(), &mut ());
         assert_eq!(rig.shard.transactions_open(), 1, "{wrong}");
     }
     rig.answer(&sir, 202, &[]);
@@ -622,7 +623,8 @@ fn a_503_from_elsewhere_fails_its_own_sir_and_closes_nothing() {
     let left = rig.run_for(MS);
     let answer = answer_to(&left[0].1, 503, &[(b"Retry-After", b"3600")]);
     let device = SocketAddr::from(([192, 0, 2, 9], 5060));
-    rig.shard.answer(rig.now, device, &answer, answer.len());
+    rig.shard
+        .answer(rig.now, device, &answer, answer.len(), &mut ());
     assert_eq!(rig.causes(), [("503".to_owned(), 1)]);
     assert_eq!(rig.shard.next_hops.next_opening_ns(), None);
     rig.answer(&left[1].1, 200, &[]);
@@ -653,9 +655,9 @@ fn a_refused_send_fails_everybody_aboard() {
     let mut rig = Rig::new(&EngineConfig::default(), &people(3, "127.0.0.1:1"));
     rig.accept(order(r#"{"order":"e","to":{"everybody":true}}"#));
     rig.shard.expire(rig.now);
-    rig.shard.select(rig.now);
+    rig.shard.select(rig.now, &mut ());
     rig.now += MS;
-    rig.shard.depart(rig.now, &mut rig.yard);
+    rig.shard.depart(rig.now, &mut rig.yard, &mut ());
     let departed = rig.yard.take_departed();
     assert_eq!((departed.len(), departed[0].1.len()), (1, 3));
     rig.shard.sent(rig.now, departed[0].0, true);
@@ -716,12 +718,12 @@ fn the_order_source_is_behind_by_what_was_due_before_the_selection() {
         ..to("sip:a@h")
     });
     rig.now += 9_500;
-    rig.shard.select(rig.now);
+    rig.shard.select(rig.now, &mut ());
     assert_eq!(
         rig.shard.behind(),
         10,
         "ten were due and none was taken yet"
     );
-    rig.shard.select(rig.now);
+    rig.shard.select(rig.now, &mut ());
     assert_eq!(rig.shard.behind(), 0);
 }

@@ -327,8 +327,9 @@ impl Uring {
         Ok(())
     }
 
+    /// Gives the kernel what is queued, and sleeps if asked; completions are left for `reap`.
     #[inline]
-    pub(crate) fn turn(&mut self, store: &mut Store, bell: &Bell, wait: Wait) -> io::Result<()> {
+    pub(crate) fn submit(&mut self, store: &mut Store, bell: &Bell, wait: Wait) -> io::Result<()> {
         self.rearm(store)?;
         if self.tcp.is_some() {
             self.serve_streams(store);
@@ -349,9 +350,8 @@ impl Uring {
         };
         let left = self.ring.submission().len();
         store.counters.submissions += queued.saturating_sub(left) as u64;
-        self.reap(store);
         match result.as_ref().map_err(io::Error::raw_os_error) {
-            // A signal, the time asked for, or a completion queue that the reaping just emptied.
+            // A signal, the time asked for, or a completion queue that reaping will empty.
             Err(Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN)) => Ok(()),
             _ => result,
         }
@@ -380,7 +380,7 @@ impl Uring {
 
     /// Takes every completion there is.
     #[inline]
-    fn reap(&mut self, store: &mut Store) {
+    pub(crate) fn reap(&mut self, store: &mut Store) {
         let Uring {
             ring,
             provided,

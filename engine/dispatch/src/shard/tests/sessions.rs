@@ -81,7 +81,7 @@ impl Caller {
 
 impl Rig {
     fn ask(&mut self, request: &str) -> Vec<Vec<u8>> {
-        (self.shard).answer(self.now, EDGE, request.as_bytes(), request.len());
+        (self.shard).answer(self.now, EDGE, request.as_bytes(), request.len(), &mut ());
         self.turn()
     }
 
