@@ -142,7 +142,9 @@ fn gate(gate: &Gate) -> String {
     )
 }
 
-fn finding(finding: &Finding) -> String {
+/// A finding as a point of a list.
+#[must_use]
+pub fn finding(finding: &Finding) -> String {
     let word = match (finding.is_new, finding.is_worse) {
         (true, true) => "**alarm**",
         (true, false) => "faster",

@@ -1,8 +1,13 @@
 //! What a night leaves behind, each from the same judged night: Markdown for a pull request, JUnit for a
-//! CI's test view, Bencher Metric Format, OpenMetrics for a textfile collector, and a CSV of the history
+//! CI's test view, Bencher Metric Format, OpenMetrics for a textfile collector, and a CSV of each series
 //! for Apache Otava. Called by `nightly`.
 
+mod junit;
 pub mod markdown;
+mod metric_format;
+mod metrics;
+mod otava;
+mod time;
 
 use std::fs;
 use std::io;
@@ -15,7 +20,15 @@ use super::night::Night;
 ///
 /// # Errors
 /// The system's, when folder or a file cannot be written.
-pub fn write(folder: &Path, night: &Night, _history: &[Line]) -> io::Result<()> {
+pub fn write(folder: &Path, night: &Night, history: &[Line]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("nightly.md"), markdown::write(night))
+    fs::write(folder.join("nightly.md"), markdown::write(night))?;
+    fs::write(folder.join("junit.xml"), junit::write(night)?)?;
+    fs::write(folder.join("bmf.json"), metric_format::write(night)?)?;
+    let metrics = metrics::write(night).map_err(io::Error::other)?;
+    fs::write(folder.join("metrics.txt"), metrics)?;
+    for (scenario, table) in otava::write(history, night.unix_s) {
+        fs::write(folder.join(format!("otava-{scenario}.csv")), table)?;
+    }
+    Ok(())
 }
