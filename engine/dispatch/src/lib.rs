@@ -23,6 +23,8 @@ pub mod order;
 pub mod outcome;
 pub mod outlet;
 pub mod pending;
+#[cfg(feature = "planted-slow-down")]
+mod planted;
 pub mod pushes;
 pub mod reception;
 pub mod replies;

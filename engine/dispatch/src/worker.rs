@@ -245,6 +245,10 @@ impl<'a> Worker<'a> {
                 .depart(self.now, &mut self.outlet, &mut self.watch);
             self.watch.lap(Lap::Departure);
             self.publish();
+            #[cfg(feature = "planted-slow-down")]
+            if selected > 0 {
+                crate::planted::slow_down(self.now);
+            }
             wait = self.rest(selected);
             self.watch.lap(Lap::Control);
             self.end_turn(found + selected);
