@@ -8,9 +8,13 @@
 use super::student;
 use super::sums::Sums;
 
-/// Nights on either side of a step, at least: the window of [`without_spikes`] keeps four in a row, and
-/// a mean of fewer is at the mercy of one night.
+/// Nights on either side of a split that is tested: the window of [`without_spikes`] keeps four in a row,
+/// and a mean of fewer is at the mercy of one night.
 pub const SIDE_MIN: usize = 4;
+
+/// Nights that a step moves at most from the split that was tested to where the values divide best: a
+/// clear step is seen in the tested split next to it before it has all its nights.
+const MOVE_MAX: usize = 2;
 
 /// Nights that are looked at, from the last: older ones say nothing about tonight.
 pub const NIGHTS_MAX: usize = 120;
@@ -147,7 +151,11 @@ impl Series {
             let (a, b) = (self.sums(begin, *at), self.sums(*at, end));
             a.count * b.count / (a.count + b.count) * (a.mean() - b.mean()).powi(2)
         };
-        let at = candidates.max_by(|a, b| divergence(a).total_cmp(&divergence(b)))?;
+        let best = |a: &usize, b: &usize| divergence(a).total_cmp(&divergence(b));
+        let tested = candidates.max_by(best)?;
+        self.step((begin, tested, end), count)?;
+        let near = (tested - MOVE_MAX).max(begin + 1)..=(tested + MOVE_MAX).min(end - 1);
+        let at = near.max_by(best)?;
         let step = self.step((begin, at, end), count)?;
         Some(self.drift(begin, end, &step).unwrap_or(step))
     }

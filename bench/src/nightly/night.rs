@@ -139,3 +139,7 @@ fn compared(series: &Series<'_>, findings: &[Finding]) -> Compared {
         nights: series.values.len(),
     }
 }
+
+#[cfg(test)]
+#[path = "night/tests.rs"]
+mod tests;

@@ -28,7 +28,10 @@ pub fn write(folder: &Path, night: &Night, history: &[Line]) -> io::Result<()> {
     let metrics = metrics::write(night).map_err(io::Error::other)?;
     fs::write(folder.join("metrics.txt"), metrics)?;
     for (scenario, table) in otava::write(history, night.unix_s) {
-        fs::write(folder.join(format!("otava-{scenario}.csv")), table)?;
+        // A scenario of the user's may be called anything.
+        let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
+        let name: String = scenario.chars().map(plain).collect();
+        fs::write(folder.join(format!("otava-{name}.csv")), table)?;
     }
     Ok(())
 }
