@@ -41,6 +41,10 @@ fn stages_add_up_to_the_wall_time_whatever_was_split() {
         times.sum_ns <= times.wall_ns + times.wall_ns / 100,
         "{times:?}"
     );
+    assert!(
+        times.sum_ns >= times.wall_ns / 2,
+        "a lap is lost: {times:?}"
+    );
     assert_eq!((times.turns, times.turns_idle), (200, 67));
     assert!((15..=25).contains(&times.turns_sampled), "{times:?}");
     for stage in ["select", "look up", "train", "idle"] {
@@ -69,7 +73,8 @@ fn sleep_is_idle_and_what_the_kernel_worked_meanwhile_is_not() {
     let mut watch = Stopwatch::new(true);
     watch.may_sleep();
     std::thread::sleep(std::time::Duration::from_millis(5));
-    work(5_000_000);
+    let cpu = ThreadCpu::start();
+    while cpu.elapsed_ns() < 5_000_000 {}
     watch.lap(Lap::Wait);
     assert_eq!(
         watch.turn(true) / 1_000_000,
@@ -77,9 +82,9 @@ fn sleep_is_idle_and_what_the_kernel_worked_meanwhile_is_not() {
         "a turn's length is without sleep"
     );
     let times = watch.times(&watch.standing());
-    // The sleep took 5 ms at least, the work 5 ms of CPU at most: preemption only adds to the first.
+    // The sleep took 5 ms at least, the work 5 ms of CPU: preemption only adds to the first.
     assert!(times.stage_ns["idle"] >= 4_900_000, "{times:?}");
-    assert!(times.stage_ns["submit"] >= 100_000, "{times:?}");
+    assert!(times.stage_ns["submit"] >= 4_900_000, "{times:?}");
 }
 
 #[test]
