@@ -12,6 +12,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::load::{Load, Wanted};
 use sirocco_dispatch::order::{Audience, Order};
+use sirocco_dispatch::rehearsal::Slabs;
 use sirocco_dispatch::shard::{Keys, Shard};
 use sirocco_dispatch::templates::Sender;
 use sirocco_dispatch::train::{Outbox, TRAIN_BYTES_MAX};
@@ -28,38 +29,24 @@ const EDGE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2
 const IDENTITIES: u32 = 200_000;
 /// Time between two turns in nanoseconds.
 const TURN_NS: u64 = 100_000;
-const SLABS: usize = 64;
 
 /// An outbox that keeps what left, and the answers to it.
+#[derive(Default)]
 struct Echo {
-    slabs: Vec<Box<[u8]>>,
-    free: Vec<usize>,
-    left: Vec<(usize, usize, usize)>,
+    slabs: Slabs,
     answers: Vec<(Vec<u8>, usize)>,
     serial: u64,
 }
 
 impl Echo {
-    fn new() -> Self {
-        Self {
-            slabs: (0..SLABS)
-                .map(|_| vec![0; TRAIN_BYTES_MAX].into())
-                .collect(),
-            free: (0..SLABS).collect(),
-            left: Vec::with_capacity(SLABS),
-            answers: Vec::with_capacity(SLABS),
-            serial: 0,
-        }
-    }
-
     /// Writes an answer to each SIR that left; `differs` makes each of a shape of its own.
     fn write_answers(&mut self, differs: bool) -> u64 {
         self.answers.clear();
         let mut sirs = 0;
-        for &(slab, length, segment) in &self.left {
+        for &left in self.slabs.left() {
             let mut train = Vec::with_capacity(TRAIN_BYTES_MAX);
             let mut answer_len = 1;
-            for octets in self.slabs[slab][..length].chunks_exact(segment) {
+            for octets in self.slabs.sirs_of(left) {
                 let request = Message::parse(octets).expect("a SIR");
                 self.serial += u64::from(differs);
                 let tag = format!("d{:08x}", self.serial);
@@ -73,34 +60,6 @@ impl Echo {
             self.answers.push((train, answer_len));
         }
         sirs
-    }
-}
-
-impl Outbox for Echo {
-    type Slab = usize;
-
-    fn take_slab(&mut self) -> Option<usize> {
-        self.free.pop()
-    }
-
-    fn number(slab: &usize) -> usize {
-        *slab
-    }
-
-    fn octets(&mut self, slab: &usize) -> &mut [u8] {
-        &mut self.slabs[*slab]
-    }
-
-    fn send_train(&mut self, slab: usize, _: SocketAddr, length: usize, segment: usize) {
-        self.left.push((slab, length, segment));
-    }
-
-    fn send_each(&mut self, slab: usize, targets: &[SocketAddr], segment: usize) {
-        self.left.push((slab, targets.len() * segment, segment));
-    }
-
-    fn release(&mut self, slab: usize) {
-        self.free.push(slab);
     }
 }
 
@@ -173,7 +132,7 @@ fn time_turns(
         let begin = Instant::now();
         shard.expire(*now);
         shard.select(*now, &mut ());
-        shard.depart(*now, echo, &mut ());
+        shard.depart(*now, &mut echo.slabs, &mut ());
         if timed.sending {
             spent += begin.elapsed();
         }
@@ -185,16 +144,16 @@ fn time_turns(
         if timed.answering {
             spent += begin.elapsed();
         }
-        for (slab, ..) in echo.left.drain(..) {
-            shard.sent(*now, slab, false);
-            echo.free.push(slab);
+        while let Some(left) = echo.slabs.take() {
+            shard.sent(*now, left.slab, false);
+            echo.slabs.release(left.slab);
         }
     }
     spent.mul_f64(sirs as f64 / done as f64)
 }
 
 fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shard: &mut Shard, timed: Timed) {
-    let (mut echo, mut now) = (Echo::new(), 1);
+    let (mut echo, mut now) = (Echo::default(), 1);
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|sirs| time_turns(shard, &mut echo, &mut now, sirs, timed));
     });

@@ -27,6 +27,7 @@ pub mod pending;
 mod planted;
 pub mod pushes;
 pub mod reception;
+pub mod rehearsal;
 pub mod replies;
 pub mod report;
 pub mod returned;

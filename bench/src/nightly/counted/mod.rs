@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::load::{Load, Wanted};
 use sirocco_dispatch::order::{Audience, Order};
-use sirocco_dispatch::shard::{Keys, Shard};
-use sirocco_dispatch::templates::Sender;
+use sirocco_dispatch::rehearsal;
+use sirocco_dispatch::shard::Shard;
 use sirocco_index::Index;
 use sirocco_index::population::{DevicesEach, GenerateError, GenerateSpec, generate_into};
 
@@ -85,24 +85,7 @@ fn shard(
     generate_into(&spec, &mut index)?;
     let identities: Vec<_> = index.keys().collect();
     let load = Load::new(identities.into(), Wanted::All, Some(SIRS_PER_S), u64::MAX);
-    // Fixed keys: every night writes the same octets.
-    let keys = Keys {
-        branch: [1, 2],
-        token: [3, 4],
-        pending: [5, 6, 7, 8],
-        session: [9, 10],
-        owner: [11, 12],
-        imei: None,
-    };
-    let sender = Sender {
-        sent_by: source.to_string(),
-        from: config.from.clone(),
-        from_tag: "0f1e2d3c".to_owned(),
-        ppg_uri: format!("sip:ppg@{source}"),
-        sir_key: None,
-    };
-    let sessions = config.sessions(source, None);
-    let mut shard = Shard::new(config, index, sender, &keys, sessions, (0, 0));
+    let mut shard = rehearsal::shard(config, index, source);
     let order = Order::new("counted", Audience::Load(load));
     shard
         .accept(0, order)
