@@ -6,13 +6,11 @@
 #![allow(dead_code, unused_imports, reason = "a toolbox of several commands")]
 
 mod bootstrap;
-mod draw;
 mod rank;
 
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{Interval, median_interval, median_ratio_interval, pairs_min, ratio_interval};
-pub use draw::Draw;
 pub use rank::{least_rank_p, mann_whitney};
 
 /// The median of what is finite in `samples`: the mean of the middle two for an even count; `None`

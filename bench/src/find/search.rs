@@ -5,7 +5,8 @@
 //! docs/decisions/0016-limit.md says why it is done so. Called by `find`.
 
 use crate::record::{Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
-use crate::statistics::{Draw, Interval, median};
+use crate::statistics::{Interval, median};
+use sirocco_schedule::Draw;
 
 /// Most probes of one search, however generous its budget.
 pub const PROBES_MAX: usize = 400;

@@ -4,7 +4,7 @@
 use super::criterion::Criterion;
 use super::search::{Asked, System};
 use crate::record::{Judgement, Latency, ProbeFigures, Purpose};
-use crate::statistics::Draw;
+use sirocco_schedule::Draw;
 
 /// A server that carries `capacity` attempts a second, give or take `noise`.
 pub struct Simulated {

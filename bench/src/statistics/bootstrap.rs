@@ -3,8 +3,8 @@
 //! depend on one another; who measures makes them independent. Called by the comparisons.
 
 use serde::{Deserialize, Serialize};
+use sirocco_schedule::Draw;
 
-use super::draw::Draw;
 use super::median_in_place;
 
 /// Resamples of one interval: the 2.5 % point then lies within 0.35 % of its place (one standard error,

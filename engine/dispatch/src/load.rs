@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use sirocco_index::Identity;
-use sirocco_schedule::{Arrivals, Digest, Plan, Schedule, Shape, Steer, Steered};
+use sirocco_schedule::{Arrivals, Digest, Draw, Plan, Schedule, Shape, Steer, Steered};
 use std::sync::Arc;
 
 /// Which devices of an offered identity are wanted.
@@ -192,14 +192,9 @@ impl Load {
 
 /// Shuffles identities by a seed (Fisher-Yates with SplitMix64), so that lookups meet them at random.
 pub fn shuffle(identities: &mut [Identity], seed: u64) {
-    let mut state = seed;
+    let mut draw = Draw::new(seed);
     for last in (1..identities.len()).rev() {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^= word >> 31;
-        let chosen = (u128::from(word) * (last as u128 + 1)) >> 64;
+        let chosen = (u128::from(draw.next()) * (last as u128 + 1)) >> 64;
         identities.swap(last, chosen as usize);
     }
 }

@@ -4,6 +4,7 @@
 //! shape turns it into nanoseconds. So a Poisson process of changing rate is exact, not a chain of constant
 //! ones. Draws come from the seed alone.
 
+use crate::draw::Draw;
 use serde::{Deserialize, Serialize};
 
 /// How entries follow each other.
@@ -43,7 +44,7 @@ impl std::str::FromStr for Arrivals {
 /// Distances in operational time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gaps {
-    state: u64,
+    draw: Draw,
     arrivals: Arrivals,
 }
 
@@ -51,8 +52,8 @@ impl Gaps {
     /// Draws by a seed.
     pub(crate) fn new(arrivals: Arrivals, seed: u64) -> Self {
         // Another stream than the one that shuffles identities by the same seed.
-        let state = seed ^ 0x6a09_e667_f3bc_c908;
-        Self { state, arrivals }
+        let draw = Draw::new(seed ^ 0x6a09_e667_f3bc_c908);
+        Self { draw, arrivals }
     }
 
     pub(crate) fn arrivals(&self) -> Arrivals {
@@ -76,14 +77,10 @@ impl Gaps {
         }
     }
 
-    /// SplitMix64, then the inverse of the exponential distribution.
+    /// By the inverse of the exponential distribution.
     #[inline]
     fn draw(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.state;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        exponential(word ^ word >> 31)
+        exponential(self.draw.next())
     }
 }
 
@@ -122,11 +119,11 @@ mod tests {
 
     #[test]
     fn the_series_is_the_logarithm() {
-        let mut gaps = Gaps::new(Arrivals::Poisson, 3);
+        let mut draw = Draw::new(3);
         for _ in 0..100_000 {
-            gaps.draw();
-            let u = ((gaps.state >> 11) + 1) as f64 / (1u64 << 53) as f64;
-            let (ours, theirs) = (exponential(gaps.state), -u.ln());
+            let word = draw.next();
+            let u = ((word >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            let (ours, theirs) = (exponential(word), -u.ln());
             let off = (ours - theirs).abs();
             assert!(off <= 4e-16 * theirs.max(1.0), "{u}: {ours} {theirs}");
         }

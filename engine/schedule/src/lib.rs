@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod digest;
+mod draw;
 mod grammar;
 mod presets;
 mod schedule;
@@ -18,6 +19,7 @@ mod steer;
 
 pub use arrivals::Arrivals;
 pub use digest::Digest;
+pub use draw::Draw;
 pub use grammar::GrammarError;
 pub use presets::{PRESETS, Preset};
 pub use schedule::{Plan, Schedule};

@@ -1,7 +1,7 @@
 //! The search against planted steps, noise, spikes and drifts; and against what Apache Otava finds.
 
 use super::*;
-use crate::statistics::Draw;
+use sirocco_schedule::Draw;
 
 /// One series of a suite of 60, as the history judges it.
 const RULE: Rule = Rule {

@@ -1,6 +1,6 @@
-//! The generator behind resampling and shuffling: small, seeded and the same on every machine, so that
-//! an interval or an order of runs can be had again from its seed. No secrets are drawn from it. Called
-//! by the bootstrap and by whatever needs a random order.
+//! The generator behind schedules, orders and resampling: small, seeded and the same on every machine, so
+//! that a run, a shuffle or an interval can be had again from its seed. No secrets are drawn from it. Called
+//! by arrivals, by the dispatch's shuffle and by the statistics of the bench.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, every seed good, period 2^64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ impl Draw {
     }
 
     /// The next 64 bits.
+    #[inline]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
