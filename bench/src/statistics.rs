@@ -2,15 +2,12 @@
 //! would move them, and a distribution of times is nothing like a normal one. Called by whatever repeats
 //! a measurement: the ceiling, the record, the comparisons.
 
-// Signatures shared by several commands; what one of them leaves unused another one calls.
-#![allow(dead_code, unused_imports, reason = "a toolbox of several commands")]
-
 mod bootstrap;
 mod rank;
 
 use serde::{Deserialize, Serialize};
 
-pub use bootstrap::{Interval, median_interval, median_ratio_interval, pairs_min, ratio_interval};
+pub use bootstrap::{Interval, median_ratio_interval, pairs_min, ratio_interval};
 pub use rank::{least_rank_p, mann_whitney};
 
 /// The median of what is finite in `samples`: the mean of the middle two for an even count; `None`
@@ -56,13 +53,8 @@ impl Spread {
         let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
             return Self::default();
         };
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() % 2 {
-            0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
-            _ => sorted[middle],
-        };
         Self {
-            median,
+            median: median_in_place(&mut sorted),
             min,
             max,
             samples,

@@ -1,6 +1,6 @@
 //! What a comparison finds of one metric: a verdict and what it rests on. Times are compared by the
 //! bootstrap interval of the ratio and by the rank test, both of which have to show a difference; counts
-//! by their ranges. Nothing is printed here. Called by `compare` and `ab`.
+//! by their ranges. Nothing is printed here. Called by `compare`.
 
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,10 @@ pub fn groups(metric: &Metric, a: &[f64], b: &[f64], terms: &Terms) -> Option<Fi
 
 /// Compares samples measured in pairs `(a, b)`. `None` when there are none.
 #[must_use]
-#[allow(dead_code, reason = "for runs made in pairs")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the program makes no runs in pairs yet")
+)]
 pub fn pairs(metric: &Metric, samples: &[(f64, f64)], terms: &Terms) -> Option<Finding> {
     let (a, b): (Vec<f64>, Vec<f64>) = samples.iter().copied().unzip();
     let mut finding = begin(metric, &a, &b)?;

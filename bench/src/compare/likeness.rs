@@ -1,5 +1,5 @@
 //! Whether two records may be compared: same job, same machine, both valid. Every obstacle is named; the
-//! caller decides whether the user forces it. Called by `compare` and `ab`.
+//! caller decides whether the user forces it. Called by `compare`.
 
 use std::collections::BTreeMap;
 

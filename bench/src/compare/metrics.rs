@@ -1,6 +1,5 @@
 //! What of a record is compared: each metric with its place in the record, its unit, which way is better
-//! and whether it is a time or a count. The one list of it; `compare`, `ab` and whatever keeps a history
-//! read metrics through it. It works on JSON, so that records of older and newer builds can be read.
+//! and whether it is a time or a count. Read by `compare`. It works on JSON, so that records of older and newer builds can be read.
 
 use std::borrow::Cow;
 

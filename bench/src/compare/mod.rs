@@ -204,7 +204,7 @@ impl Pairing {
         if pooled {
             self.warnings.push(
                 "repetitions of one record share their processes, so intervals leave out what differs \
-                 between starts; four records a side, or `sirocco ab`, show that too"
+                 between starts; four records a side show that too"
                     .to_owned(),
             );
         }

@@ -1,6 +1,5 @@
 //! One side of a comparison: the records of a file, a folder or a pattern, read as JSON so that older and
-//! newer builds' records are read alike. Checks form and scenario, judges nothing. Called by `compare`
-//! and `ab`.
+//! newer builds' records are read alike. Checks form and scenario, judges nothing. Called by `compare`.
 
 use std::collections::BTreeMap;
 use std::fs;

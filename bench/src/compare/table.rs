@@ -1,5 +1,5 @@
 //! A comparison for people: differences first, then what shows none, then what cannot be told. Text only;
-//! everything is taken from the findings. Called by `compare` and `ab`.
+//! everything is taken from the findings. Called by `compare`.
 
 use comfy_table::{Cell, CellAlignment};
 

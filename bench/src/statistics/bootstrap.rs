@@ -33,12 +33,6 @@ impl Interval {
     pub fn covers(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
-
-    /// Half the width.
-    #[must_use]
-    pub fn half_width(&self) -> f64 {
-        (self.high - self.low) / 2.0
-    }
 }
 
 /// Fewest samples with which any interval of a median made of the samples themselves covers it with
@@ -52,7 +46,7 @@ pub fn pairs_min(confidence: f64) -> usize {
 /// The median of `samples` with its percentile bootstrap interval; those not finite are left out. `None`
 /// with fewer than three.
 #[must_use]
-pub fn median_interval(samples: &[f64], confidence: f64, seed: u64) -> Option<Interval> {
+fn median_interval(samples: &[f64], confidence: f64, seed: u64) -> Option<Interval> {
     let samples = finite(samples)?;
     let mut scratch = Vec::with_capacity(samples.len());
     let mut draw = Draw::new(seed);
@@ -182,7 +176,7 @@ mod tests {
         let samples = group(&mut Draw::new(9), 9);
         let interval = median_interval(&samples, 0.95, 7).unwrap();
         assert_eq!(median_interval(&samples, 0.95, 7), Some(interval));
-        assert!(interval.covers(interval.estimate) && interval.half_width() > 0.0);
+        assert!(interval.covers(interval.estimate) && interval.low < interval.high);
         assert_eq!(super::super::median(&samples), Some(interval.estimate));
     }
 
