@@ -4,9 +4,9 @@
 
 use super::criterion::Criterion;
 use super::probe::Staged;
-use super::search::{Asked, Settings, System};
+use super::search::{Probes, Settings, System};
 use crate::cli::find::FindArgs;
-use crate::record::{Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
+use crate::record::{Ending, Judgement, LimitFigures, Purpose};
 use crate::run::plan::PlanError;
 
 /// The design objective: at most this share of a step's attempts is inadequately handled.
@@ -52,9 +52,8 @@ pub fn search<S: System>(
     step: f64,
 ) -> Result<LimitFigures, S::Error> {
     let mut made = Steps {
-        system,
+        probes: Probes::new(system, settings.seed),
         settings,
-        probes: Vec::new(),
     };
     let (ending, capacity) = made.climb(step)?;
     let passed = capacity.map_or(0.0, |capacity| capacity);
@@ -76,8 +75,8 @@ pub fn search<S: System>(
             format!("not found: {passed:.0} SApS still passed; raise --budget, --start or --step")
         }
     };
-    let is_hold = |probe: &ProbeFigures| probe.purpose == Purpose::Hold;
-    let (holds, knee) = made.probes.into_iter().partition(is_hold);
+    let took_s = made.probes.elapsed_s();
+    let (holds, knee) = made.probes.into_holds_and_others();
     Ok(LimitFigures {
         method: "etsi".to_owned(),
         ending,
@@ -87,7 +86,7 @@ pub fn search<S: System>(
         knee,
         resolution: step / passed.max(step),
         budget_s: settings.budget_s,
-        took_s: made.system.elapsed_s(),
+        took_s,
         interval_method: "none: the answer is a step; the next one failed".to_owned(),
         ..LimitFigures::default()
     })
@@ -95,9 +94,8 @@ pub fn search<S: System>(
 
 /// The steps made.
 struct Steps<'a, S> {
-    system: &'a mut S,
+    probes: Probes<'a, S>,
     settings: Settings,
-    probes: Vec<ProbeFigures>,
 }
 
 impl<S: System> Steps<'_, S> {
@@ -105,15 +103,8 @@ impl<S: System> Steps<'_, S> {
     fn step(&mut self, rate: f64, purpose: Purpose) -> Result<Judgement, S::Error> {
         let mut judgement = Judgement::Disturbed;
         for _ in 0..=REPEATS_MAX {
-            let asked = Asked {
-                rate_per_s: rate,
-                purpose,
-                seed: self.settings.seed + self.probes.len() as u64,
-            };
-            let probe = self.system.probe(asked)?;
-            judgement = probe.judgement;
-            self.probes.push(probe);
-            if matches!(judgement, Judgement::Passed | Judgement::Failed) {
+            judgement = self.probes.make(rate, purpose)?;
+            if judgement.is_of_the_engine() {
                 break;
             }
         }
@@ -124,7 +115,7 @@ impl<S: System> Steps<'_, S> {
     fn climb(&mut self, step: f64) -> Result<(Ending, Option<f64>), S::Error> {
         let mut rate = self.settings.start_per_s;
         let (mut capacity, mut above, mut ending) = (None, 0, Ending::OutOfBudget);
-        while self.probes.len() < STEPS_MAX && self.system.elapsed_s() < self.settings.budget_s {
+        while self.probes.count() < STEPS_MAX && self.probes.elapsed_s() < self.settings.budget_s {
             match self.step(rate, Purpose::Step)? {
                 Judgement::Passed if above == 0 => capacity = Some(rate),
                 Judgement::Passed => above += 1,

@@ -5,9 +5,9 @@
 
 use super::criterion::Criterion;
 use super::probe::Staged;
-use super::search::{Asked, Settings, System};
+use super::search::{Probes, Settings, System};
 use crate::cli::find::FindArgs;
-use crate::record::{Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
+use crate::record::{Ending, Judgement, LimitFigures, Purpose};
 use crate::run::plan::PlanError;
 
 /// RFC 7502 4.10: N, attempts in one iteration.
@@ -108,18 +108,11 @@ pub fn run(
 /// The system's.
 pub fn search<S: System>(system: &mut S, settings: Settings) -> Result<LimitFigures, S::Error> {
     let mut algorithm = Algorithm::new(settings.start_per_s.max(10.0));
-    let mut probes: Vec<ProbeFigures> = Vec::new();
+    let mut probes = Probes::new(system, settings.seed);
     let (mut ending, mut rate, mut spoilt) = (Ending::OutOfBudget, None, 0);
-    while probes.len() < ITERATIONS_MAX && system.elapsed_s() < settings.budget_s {
-        let asked = Asked {
-            rate_per_s: algorithm.rate,
-            purpose: Purpose::Iteration,
-            seed: settings.seed + probes.len() as u64,
-        };
-        let probe = system.probe(asked)?;
-        let judgement = probe.judgement;
-        probes.push(probe);
-        if !matches!(judgement, Judgement::Passed | Judgement::Failed) {
+    while probes.count() < ITERATIONS_MAX && probes.elapsed_s() < settings.budget_s {
+        let judgement = probes.make(algorithm.rate, Purpose::Iteration)?;
+        if !judgement.is_of_the_engine() {
             spoilt += 1;
             if spoilt > REPEATS_MAX {
                 ending = match judgement {
@@ -142,7 +135,7 @@ pub fn search<S: System>(system: &mut S, settings: Settings) -> Result<LimitFigu
     }
     let best = algorithm.best();
     let words = match ending {
-        Ending::Found => format!("R = {best:.0}/s after {} iterations", probes.len()),
+        Ending::Found => format!("R = {best:.0}/s after {} iterations", probes.count()),
         Ending::TestbedFirst => format!(
             "not found: the testbed gave out first at {:.0}/s; {best:.0}/s passed",
             algorithm.rate
@@ -155,7 +148,7 @@ pub fn search<S: System>(system: &mut S, settings: Settings) -> Result<LimitFigu
         _ => format!(
             "not found: {} iterations did not converge, {best:.0}/s passed; raise --budget, or \
              --start near the answer",
-            probes.len()
+            probes.count()
         ),
     };
     Ok(LimitFigures {
@@ -163,10 +156,10 @@ pub fn search<S: System>(system: &mut S, settings: Settings) -> Result<LimitFigu
         ending,
         words,
         rate_per_s: rate,
-        knee: probes,
+        took_s: probes.elapsed_s(),
+        knee: probes.into_holds_and_others().1,
         resolution: WEIGHT_MIN,
         budget_s: settings.budget_s,
-        took_s: system.elapsed_s(),
         interval_method: "none: the document defines a point".to_owned(),
         ..LimitFigures::default()
     })

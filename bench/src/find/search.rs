@@ -94,23 +94,70 @@ impl<E> From<E> for Stop<E> {
     }
 }
 
+/// The probes of one search, made one after the other, each with a seed of its own.
+pub struct Probes<'a, S> {
+    system: &'a mut S,
+    seed: u64,
+    made: Vec<ProbeFigures>,
+}
+
+impl<'a, S: System> Probes<'a, S> {
+    /// None so far; `seed` is that of the first.
+    pub fn new(system: &'a mut S, seed: u64) -> Self {
+        Self {
+            system,
+            seed,
+            made: Vec::new(),
+        }
+    }
+
+    /// Makes one, with another order of identities each time, and keeps it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make(&mut self, rate_per_s: f64, purpose: Purpose) -> Result<Judgement, S::Error> {
+        let asked = Asked {
+            rate_per_s,
+            purpose,
+            seed: self.seed + self.made.len() as u64,
+        };
+        let probe = self.system.probe(asked)?;
+        let judgement = probe.judgement;
+        self.made.push(probe);
+        Ok(judgement)
+    }
+
+    /// How many were made.
+    pub fn count(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Seconds since the search began.
+    pub fn elapsed_s(&self) -> f64 {
+        self.system.elapsed_s()
+    }
+
+    /// The holds, and all others.
+    pub fn into_holds_and_others(self) -> (Vec<ProbeFigures>, Vec<ProbeFigures>) {
+        let is_hold = |probe: &ProbeFigures| probe.purpose == Purpose::Hold;
+        self.made.into_iter().partition(is_hold)
+    }
+}
+
 /// A search and the probes it has made.
 pub struct Search<'a, S> {
-    system: &'a mut S,
+    probes: Probes<'a, S>,
     settings: Settings,
     draw: Draw,
-    probes: Vec<ProbeFigures>,
 }
 
 impl<'a, S: System> Search<'a, S> {
     /// A search that has made no probe.
     pub fn new(system: &'a mut S, settings: Settings) -> Self {
-        let draw = Draw::new(settings.seed);
         Self {
-            system,
+            probes: Probes::new(system, settings.seed),
             settings,
-            draw,
-            probes: Vec::new(),
+            draw: Draw::new(settings.seed),
         }
     }
 
@@ -130,9 +177,8 @@ impl<'a, S: System> Search<'a, S> {
             Err(Stop::Ended(ending, words)) => (figures.ending, figures.words) = (ending, words),
             Err(Stop::System(error)) => return Err(error),
         }
-        figures.took_s = self.system.elapsed_s();
-        let is_hold = |probe: &ProbeFigures| probe.purpose == Purpose::Hold;
-        (figures.holds, figures.knee) = self.probes.into_iter().partition(is_hold);
+        figures.took_s = self.probes.elapsed_s();
+        (figures.holds, figures.knee) = self.probes.into_holds_and_others();
         figures
             .knee
             .sort_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
@@ -162,6 +208,7 @@ impl<'a, S: System> Search<'a, S> {
             "{held:.0}/s held {} times of {} tried",
             self.settings.holds,
             self.probes
+                .made
                 .iter()
                 .filter(|probe| probe.purpose == Purpose::Hold)
                 .count()
@@ -173,24 +220,16 @@ impl<'a, S: System> Search<'a, S> {
     fn probe(&mut self, rate: f64, purpose: Purpose) -> Result<Judgement, Stop<S::Error>> {
         let mut judgement = Judgement::Disturbed;
         for _ in 0..=REPEATS_MAX {
-            if self.probes.len() >= PROBES_MAX || self.left_s() <= 0.0 {
+            if self.probes.count() >= PROBES_MAX || self.left_s() <= 0.0 {
                 let words = format!(
                     "not found: {:.0} s and {} probes were not enough; raise --budget",
-                    self.system.elapsed_s(),
-                    self.probes.len()
+                    self.probes.elapsed_s(),
+                    self.probes.count()
                 );
                 return Err(Stop::Ended(Ending::OutOfBudget, words));
             }
-            let asked = Asked {
-                rate_per_s: rate,
-                purpose,
-                // Another order of identities each time.
-                seed: self.settings.seed + self.probes.len() as u64,
-            };
-            let probe = self.system.probe(asked)?;
-            judgement = probe.judgement;
-            self.probes.push(probe);
-            if matches!(judgement, Judgement::Passed | Judgement::Failed) {
+            judgement = self.probes.make(rate, purpose)?;
+            if judgement.is_of_the_engine() {
                 return Ok(judgement);
             }
         }
@@ -206,7 +245,7 @@ impl<'a, S: System> Search<'a, S> {
     }
 
     fn left_s(&self) -> f64 {
-        self.settings.budget_s - self.system.elapsed_s()
+        self.settings.budget_s - self.probes.elapsed_s()
     }
 
     /// Steps by `factor` until one rate passes and the next does not.
@@ -266,9 +305,10 @@ impl<'a, S: System> Search<'a, S> {
         let first = found[0];
         let span = 1.0 + SPAN_RESOLUTIONS * self.settings.resolution;
         // A bracket of about three probes, and two halvings of it.
-        let once_s = 5.0 * self.system.cost_s(Purpose::Bisection);
-        let later_s = 2.0 * f64::from(self.settings.holds) * self.system.cost_s(Purpose::Hold)
-            + f64::from(KNEE_POINTS) * self.system.cost_s(Purpose::Knee);
+        let once_s = 5.0 * self.probes.system.cost_s(Purpose::Bisection);
+        let later_s =
+            2.0 * f64::from(self.settings.holds) * self.probes.system.cost_s(Purpose::Hold)
+                + f64::from(KNEE_POINTS) * self.probes.system.cost_s(Purpose::Knee);
         while found.len() < self.settings.bisections as usize && self.left_s() > once_s + later_s {
             // A start drawn anew, so that no two bisections look at the same rates.
             let from = first.low * span.powf(self.draw.unit() * 2.0 - 1.0);
@@ -304,7 +344,7 @@ impl<'a, S: System> Search<'a, S> {
     fn knee(&mut self, limit: f64) -> Result<(), Stop<S::Error>> {
         let step = (KNEE_LAST - KNEE_FIRST) / f64::from(KNEE_POINTS - 1);
         for point in 0..KNEE_POINTS {
-            if self.left_s() < self.system.cost_s(Purpose::Knee) {
+            if self.left_s() < self.probes.system.cost_s(Purpose::Knee) {
                 return Ok(());
             }
             let rate = limit * (KNEE_FIRST + step * f64::from(point));

@@ -62,6 +62,14 @@ pub enum Judgement {
     Disturbed,
 }
 
+impl Judgement {
+    /// Whether it says something of the engine: nothing else can have made it.
+    #[must_use]
+    pub fn is_of_the_engine(self) -> bool {
+        matches!(self, Self::Passed | Self::Failed)
+    }
+}
+
 /// One rate tried: warm-up, measured window, drain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
