@@ -259,6 +259,15 @@ pub struct RunFigures {
     pub sessions: Option<SessionRun>,
 }
 
+impl RunFigures {
+    /// Whether it was made at the scenario's own rate or count, for the figures of the record: neither for
+    /// the latency nor under a flood.
+    #[must_use]
+    pub fn is_rated(&self) -> bool {
+        ["rate", "counted"].contains(&self.purpose.as_str())
+    }
+}
+
 impl Record {
     /// Writes the record as pretty JSON, creating the folder; a reader never sees half a file.
     ///

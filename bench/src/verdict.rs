@@ -188,8 +188,7 @@ fn fitness(record: &Record, shared_core: bool, verdict: &mut Verdict) {
 /// Whether the load was the one asked for.
 fn load(record: &Record, verdict: &mut Verdict) {
     let checks = &record.config.checks;
-    let measures = |run: &RunFigures| ["rate", "counted"].contains(&run.purpose.as_str());
-    if !record.runs.iter().any(measures) || record.engine.sirs_sent == 0 {
+    if !record.runs.iter().any(RunFigures::is_rated) || record.engine.sirs_sent == 0 {
         verdict.invalid("nothing was measured".to_owned());
     }
     // What a flood displaces is its own figure; a counted run is as long as its last session.

@@ -10,7 +10,7 @@ use super::history::{Line, Reached};
 use super::suite::Job;
 use crate::cli::{BenchArgs, NightlyArgs};
 use crate::host::Host;
-use crate::record::{Record, RunFigures};
+use crate::record::Record;
 use crate::run::{launch::Cores, plan, stage::StageError};
 use crate::scenario::Scenario;
 use crate::verdict::Verdict;
@@ -86,8 +86,7 @@ fn times(record: &Record) -> BTreeMap<String, Vec<f64>> {
             times.entry(name.to_owned()).or_default().push(value);
         }
     };
-    let measures = |run: &&RunFigures| ["rate", "counted"].contains(&run.purpose.as_str());
-    for run in record.runs.iter().filter(measures) {
+    for run in record.runs.iter().filter(|run| run.is_rated()) {
         keep("cpu_ns_per_sir", run.engine.cpu_ns_per_sir);
         keep("sirs_per_s", run.sirs_per_s);
         keep("syscalls_per_sir", run.engine.syscalls_per_sir);
@@ -121,7 +120,7 @@ pub fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Latency, tests::sound};
+    use crate::record::{Latency, RunFigures, tests::sound};
 
     #[test]
     fn every_repetition_is_kept_and_what_a_scenario_lacks_is_left_out() {

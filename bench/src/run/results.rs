@@ -70,12 +70,11 @@ impl Results {
     }
 
     /// The figures of sessions, where the scenario builds any.
-    fn session_figures(&self, scenario: &Scenario) -> Option<SessionFigures> {
+    fn session_figures(&self, scenario: &Scenario, rated: &[RunFigures]) -> Option<SessionFigures> {
         if !scenario.has_sessions() {
             return None;
         }
-        let rated = self.rated();
-        let mut figures = figures::combined_sessions(&rated).booked(&self.sessions, &self.pushes);
+        let mut figures = figures::combined_sessions(rated).booked(&self.sessions, &self.pushes);
         if let Some(probe) = self.cycle_probe(scenario.place) {
             let raw = probe.per_second.median.max(f64::MIN_POSITIVE);
             let cpu = figures.engine_cpu_ns_per_cycle.median;
@@ -111,8 +110,11 @@ impl Results {
     }
 
     fn rated(&self) -> Vec<RunFigures> {
-        let counts = |run: &&RunFigures| ["rate", "counted"].contains(&run.purpose.as_str());
-        self.runs.iter().filter(counts).cloned().collect()
+        self.runs
+            .iter()
+            .filter(|run| run.is_rated())
+            .cloned()
+            .collect()
     }
 }
 
@@ -128,7 +130,7 @@ pub fn record(
     let (engine, rate) = figures::combined(&rated);
     let stages = StageFigures::sum(rated.iter().filter_map(|run| run.stages.as_ref()));
     let cpu_ns_per_sir = engine.cpu_ns_per_sir;
-    let sessions = results.session_figures(&scenario);
+    let sessions = results.session_figures(&scenario, &rated);
     let applies = match (&results.ceiling, scenario.place) {
         // A SIR is a ninth of a cycle: its share says nothing where cycles are run.
         _ if sessions.is_some() => None,

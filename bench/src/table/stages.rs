@@ -5,22 +5,23 @@ use super::Row;
 use crate::quantity::scaled;
 use crate::record::Record;
 use crate::record::stages::{StageFigures, percentile};
+use sirocco_dispatch::stopwatch::{STAGES, Stage};
 
-/// Stages in the order of a turn, as docs/explain.md has them.
-const ORDER: [(&str, &str); 13] = [
-    ("receive", "stage receive"),
-    ("parse", "stage parse"),
-    ("close", "stage close"),
-    ("session", "stage session"),
-    ("timers", "stage timers"),
-    ("select", "stage select"),
-    ("look up", "stage look up"),
-    ("train", "stage train"),
-    ("patch", "stage patch"),
-    ("submit", "stage submit"),
-    ("complete", "stage complete"),
-    ("control", "stage control"),
-    ("idle", "stage idle"),
+/// The row of each stage, in the order of [`Stage::ALL`].
+const FIGURES: [&str; STAGES] = [
+    "stage receive",
+    "stage parse",
+    "stage close",
+    "stage session",
+    "stage timers",
+    "stage select",
+    "stage look up",
+    "stage train",
+    "stage patch",
+    "stage submit",
+    "stage complete",
+    "stage control",
+    "stage idle",
 ];
 
 /// The rows; none when the stopwatch was off.
@@ -29,10 +30,11 @@ pub fn rows(record: &Record) -> Vec<Row> {
         return Vec::new();
     };
     let sirs = record.engine.sirs_answered.max(record.engine.sirs_sent);
-    let mut rows: Vec<Row> = ORDER
+    let mut rows: Vec<Row> = Stage::ALL
         .iter()
+        .zip(FIGURES)
         .filter_map(|(stage, figure)| {
-            let ns = *stages.stage_ns.get(*stage)?;
+            let ns = *stages.stage_ns.get(stage.name())?;
             (ns > 0).then(|| Row {
                 figure,
                 value: format!("{:.1} %", share(ns, stages.wall_ns) * 100.0),
