@@ -25,7 +25,7 @@ const ARROWS: [(&str, &str, &[&str]); 10] = [
     (
         "loadgen",
         "sirocco-loadgen",
-        &["sirocco-wire", "sirocco-ring", "sirocco-schedule"],
+        &["sirocco-wire", "sirocco-ring"],
     ),
     ("bench", "sirocco", ENGINE_AND_LOADGEN),
     ("tests", "sirocco-tests", ENGINE_AND_LOADGEN),

@@ -117,8 +117,6 @@ pub struct Intake {
     overdue: usize,
     /// What the last load that ended had offered.
     offered: Offered,
-    /// Identities that ended loads had offered.
-    taken: u64,
 }
 
 /// Why an order is not accepted.
@@ -145,7 +143,6 @@ impl Intake {
             deadlines: BTreeSet::new(),
             overdue: 0,
             offered: Offered::default(),
-            taken: 0,
         }
     }
 
@@ -325,17 +322,6 @@ impl Intake {
         loads.sum()
     }
 
-    /// How long the first identity that a load has due and not handed out has been due, in nanoseconds.
-    #[must_use]
-    pub fn lateness_ns(&self, now: u64) -> u64 {
-        let loads = self.turns.iter().flatten();
-        let late = loads.map(|&slot| match &self.at(slot).audience {
-            Audience::Load(load) => load.lateness_ns(now),
-            _ => 0,
-        });
-        late.max().unwrap_or(0)
-    }
-
     /// What the load at work has offered, or the last one that ended.
     #[must_use]
     pub fn offered(&self) -> Offered {
@@ -345,17 +331,6 @@ impl Intake {
             _ => None,
         });
         at_work.next().unwrap_or_else(|| self.offered.clone())
-    }
-
-    /// Identities that loads have offered since the start.
-    #[must_use]
-    pub fn taken(&self) -> u64 {
-        let loads = self.orders.iter().flatten();
-        let at_work = loads.map(|active| match &active.audience {
-            Audience::Load(load) => load.taken(),
-            _ => 0,
-        });
-        self.taken + at_work.sum::<u64>()
     }
 
     /// Changes the schedule of every load from `now` on; returns how many took it.
@@ -448,7 +423,6 @@ impl Intake {
         if let Some(ended) = self.orders[usize::from(slot)].take() {
             if let Audience::Load(load) = &ended.audience {
                 self.offered = load.offered();
-                self.taken += load.taken();
             }
             self.turns[priority].retain(|&waiting| waiting != slot);
             if ended.is_overdue {

@@ -140,15 +140,6 @@ impl Load {
         behind.min(self.orders_max - self.offered)
     }
 
-    /// How long the next identity has been due, in nanoseconds; 0 without a schedule.
-    #[must_use]
-    pub fn lateness_ns(&self, now: u64) -> u64 {
-        let schedule = self.schedule.as_ref().filter(|_| !self.is_over());
-        schedule.map_or(0, |schedule| {
-            schedule.lateness_ns(now.saturating_sub(self.start_ns))
-        })
-    }
-
     /// When the next identity is due, `u64::MAX` while none is; `None` if the schedule is over.
     #[inline]
     #[must_use]

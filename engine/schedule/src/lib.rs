@@ -1,8 +1,7 @@
 //! When load is due: shapes of a rate over time, arrivals, and the exact times that follow from both.
 //!
 //! A leaf: numbers in, numbers out. No clock, no I/O, no allocation once a schedule is made. The engine's
-//! source of orders and the sources of calls in `loadgen` both take their times from here; neither sees
-//! the other. A shape is a line of text (`grammar`), its storms are formulas (`presets`). Only additions,
+//! source of orders takes its times from here, and the bench its draws. A shape is a line of text (`grammar`), its storms are formulas (`presets`). Only additions,
 //! multiplications, divisions and square roots are used, which IEEE 754 rounds alike everywhere, so a seed
 //! means the same times on every machine.
 
