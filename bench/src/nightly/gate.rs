@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::history::Line;
-use super::series::{Better, better};
+use super::series::more_is_better;
 use crate::record::write_json;
 
 /// Version of the form below.
@@ -156,9 +156,12 @@ fn standing(
     let plain = counter
         .strip_prefix("port_")
         .or(counter.strip_prefix("shard_"));
-    let less_is_better = better(plain.unwrap_or(counter)) == Better::Less;
     // A count that is not a number is never better.
-    if (less_is_better && tonight < accepted) || (!less_is_better && tonight > accepted) {
+    let is_better = match more_is_better(plain.unwrap_or(counter)) {
+        true => tonight > accepted,
+        false => tonight < accepted,
+    };
+    if is_better {
         Standing::Better
     } else {
         Standing::Worse

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::change_points::{self, Change, NIGHTS_MAX, Rule, Shape};
 use super::history::Line;
+use crate::compare::metrics::{Better, METRICS};
 
 /// Nights that a series needs before anything is said about it: four on either side of a step.
 pub const NIGHTS_MIN: usize = 2 * change_points::SIDE_MIN;
@@ -21,30 +22,21 @@ const SAME_WITHIN: usize = 3;
 /// kernel brings its own.
 pub const EFFECT_MIN: f64 = 0.02;
 
-/// Which way a figure gets better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// A time, a cost.
-    Less,
-    /// A rate.
-    More,
-}
-
-/// The figures whose times are kept, with the way they get better.
-pub const TIMES: [(&str, Better); 6] = [
-    ("cpu_ns_per_sir", Better::Less),
-    ("sirs_per_s", Better::More),
-    ("latency_p50_us", Better::Less),
-    ("latency_p99_us", Better::Less),
-    ("syscalls_per_sir", Better::Less),
-    ("segments_per_train", Better::More),
+/// The figures whose times are kept, by their names among the metrics of `compare`.
+pub const TIMES: [&str; 6] = [
+    "cpu_ns_per_sir",
+    "sirs_per_s",
+    "latency_p50_us",
+    "latency_p99_us",
+    "syscalls_per_sir",
+    "segments_per_train",
 ];
 
-/// Which way `name` gets better; a figure that is not known is taken for a cost.
+/// Whether more of `name` is better; a figure that is no metric is taken for a cost.
 #[must_use]
-pub fn better(name: &str) -> Better {
-    let known = TIMES.iter().find(|(known, _)| *known == name);
-    known.map_or(Better::Less, |(_, better)| *better)
+pub fn more_is_better(name: &str) -> bool {
+    let known = METRICS.iter().find(|metric| metric.name == name);
+    known.is_some_and(|metric| metric.better == Better::Higher)
 }
 
 /// One series.
@@ -93,7 +85,7 @@ pub fn continued<'a>(lines: &'a [Line], night: u64) -> Vec<Series<'a>> {
     let mut all = Vec::new();
     for mut nights in by_key.into_values().filter(tonight) {
         nights.sort_by_key(|line| line.night_unix_s);
-        for (figure, _) in TIMES {
+        for figure in TIMES {
             let with = nights.iter().filter_map(|l| Some((*l, l.time(figure)?)));
             let (nights, values): (Vec<&Line>, Vec<f64>) = with.unzip();
             if let Some(first) = nights.first() {
@@ -144,7 +136,7 @@ impl Series<'_> {
                 first_after: commit(change.at),
                 nights_since: self.values.len() - change.at,
                 is_new: !known.iter().any(|known| same(known, &change)),
-                is_worse: (change.after > change.before) == (better(self.figure) == Better::Less),
+                is_worse: (change.after > change.before) != more_is_better(self.figure),
             }
         };
         changes.into_iter().map(finding).collect()
