@@ -79,6 +79,10 @@ pub struct BenchArgs {
     /// How orders follow each other at a rate: constant, at equal distances, or poisson.
     #[arg(long, value_name = "KIND")]
     pub arrivals: Option<Arrivals>,
+    /// Take rate R, scale X, pause, resume and stop as lines while it runs: on this Unix socket, or on
+    /// stdin with `-`.
+    #[arg(long, value_name = "PATH|-")]
+    pub control: Option<PathBuf>,
     /// Measured length of one repetition, such as 3s.
     #[arg(long, value_name = "S", value_parser = quantity::duration)]
     pub duration: Option<Duration>,

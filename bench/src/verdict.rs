@@ -203,6 +203,10 @@ fn load(record: &Record, verdict: &mut Verdict) {
                 run.rate, checks.lag_p99_us_max
             ));
         }
+        // What was changed by hand was not offered at that rate.
+        if !run.offered.steers.is_empty() {
+            continue;
+        }
         let share = run.sirs_per_s / run.latency_us.offered_per_s;
         let complete = record.config.checks.offered_share_min * checks.delivered_share_min;
         if run.latency_us.offered_per_s > 0.0 && share < complete {

@@ -6,6 +6,7 @@
 mod bench;
 mod compare;
 mod limit;
+mod load;
 #[path = "../src/process.rs"]
 mod process;
 mod roles;

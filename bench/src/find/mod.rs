@@ -20,7 +20,7 @@ use crate::record::{BaselineFigures, LimitFigures, ProbeFigures};
 use crate::role::protocol::Drained;
 use crate::run::plan::{Bench, Gauges, PlanError};
 use crate::run::results::Results;
-use crate::scenario::{Place, Right, Scenario, Wanted};
+use crate::scenario::{Place, Right, Scenario};
 use criterion::Criterion;
 use probe::{Lengths, Staged};
 use search::{KNEE_POINTS, Search, Settings, System};
@@ -124,13 +124,7 @@ pub fn run(bench: &Bench<'_>, args: &BenchArgs) -> Result<Results, PlanError> {
         criterion: criterion.clone(),
         lengths,
         attempts: None,
-        sirs_per_order: match scenario.wanted {
-            Wanted::OneInTurn => 1.0,
-            Wanted::All => {
-                let ready = &results.ready;
-                (ready.devices as f64 / ready.identities.max(1) as f64).max(1.0)
-            }
-        },
+        sirs_per_order: bench.sirs_per_order(&results.ready),
         books: Drained {
             ledger: results.ledger.clone(),
             pushes: results.pushes.clone(),

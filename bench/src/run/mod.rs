@@ -2,11 +2,12 @@
 //! both children, `child` one of them, `figures` turns reports into figures, `results` those into the
 //! record, `checked` is the pass of `--verify`. `counted` runs a given number of orders, for `hold`,
 //! `judged` and `addressing`; `people` writes the population that they share; `flood` and `sipp` are what
-//! runs beside.
+//! runs beside. `control` is how a run is changed while it goes on.
 
 pub mod addressing;
 pub mod checked;
 pub mod child;
+pub mod control;
 pub mod counted;
 pub mod figures;
 pub mod flood;
@@ -51,6 +52,10 @@ pub fn start(args: &BenchArgs) -> u8 {
         complain(error);
         return EXIT_USAGE;
     }
+    if let Err(error) = refuse_control(&scenario, args) {
+        complain(error);
+        return EXIT_USAGE;
+    }
     let cores = match launch::cores(&args.cores, args.allow_shared_core) {
         Ok(cores) => cores,
         Err(error) => {
@@ -65,6 +70,30 @@ pub fn start(args: &BenchArgs) -> u8 {
             EXIT_INVALID
         }
     }
+}
+
+/// Why the runs of a scenario cannot be changed while they go on.
+fn refuse_control(scenario: &Scenario, args: &BenchArgs) -> Result<(), String> {
+    if args.control.is_none() {
+        return Ok(());
+    }
+    let counted = scenario.addressing.is_some()
+        || scenario.outcome.is_some()
+        || scenario.hold.is_some()
+        || scenario.flood.is_some();
+    if counted || args.find.find_max {
+        return Err(
+            "--control changes runs at a rate: leave --find-max out, and take a scenario that neither \
+             counts its orders nor floods"
+                .to_owned(),
+        );
+    }
+    if scenario.runs.rate == crate::quantity::Rate::Max {
+        return Err(
+            "--control: at full speed there is no schedule to change; give --rate".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Writes the record and shows the table; a record that cannot be kept makes the run invalid.

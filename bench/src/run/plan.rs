@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam::channel::Receiver;
 use serde_json::Value;
 
 use super::child::Side;
+use super::control::{self, Action, Control};
 use super::counted::{self, Awaited};
 use super::figures::{self, Purpose};
 use super::flood::Flood;
@@ -30,7 +32,7 @@ use crate::progress::Progress;
 use crate::quantity::Rate;
 use crate::record::{Record, RunFigures};
 use crate::role::protocol::{Drained, EngineCommand, EngineReady, LoadRequest, Measured};
-use crate::scenario::{Place, Scenario};
+use crate::scenario::{Place, Scenario, Wanted};
 use crate::statistics::Spread;
 use crate::verdict;
 
@@ -93,6 +95,8 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     let interrupted = interrupts()?;
     let folder = Folder::make().map_err(|error| system("making target/sirocco", error))?;
     let progress = RefCell::new(Progress::new(args.quiet));
+    let (control, actions) = control::channel();
+    let _socket = listen(args, &control)?;
     let mut staged = people::staged(&scenario, &folder)?;
     if args.sipp {
         // CPU times are compared: neither side may burn any by waiting.
@@ -104,6 +108,7 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
         folder: &folder,
         progress: &progress,
         interrupted: &interrupted,
+        actions: &actions,
     };
     let results = if args.find.find_max {
         find::run(&bench, args)?
@@ -141,6 +146,14 @@ pub fn system(what: &'static str, error: io::Error) -> PlanError {
     PlanError::System { what, error }
 }
 
+/// Opens what `--control` asks for; it is there for as long as what this returns.
+fn listen(args: &BenchArgs, control: &Control) -> Result<Option<control::Socket>, PlanError> {
+    let Some(path) = &args.control else {
+        return Ok(None);
+    };
+    control::listen(path, control).map_err(|error| system("opening the socket of --control", error))
+}
+
 /// A flag that Ctrl-C and SIGTERM set; every wait looks at it.
 fn interrupts() -> Result<Arc<AtomicBool>, PlanError> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -164,6 +177,8 @@ pub struct Bench<'a> {
     pub progress: &'a RefCell<Progress>,
     /// Set by Ctrl-C.
     pub interrupted: &'a Arc<AtomicBool>,
+    /// Changes while it runs, from every [`Control`].
+    pub actions: &'a Receiver<Action>,
 }
 
 /// Both gauges of a bench, once they are calibrated.
@@ -203,6 +218,9 @@ impl Bench<'_> {
         let mut gauges = Gauges::default();
         let (scenario, cores) = (self.scenario, self.cores);
         for repetition in 1..=scenario.runs.repetitions {
+            if stage.is_stopped() {
+                break;
+            }
             let rate = scenario.runs.rate;
             self.phase(format!(
                 "run {repetition} of {} at {rate}",
@@ -224,7 +242,8 @@ impl Bench<'_> {
             }
         }
         gauges.into_results(&mut results);
-        if let Some(rate) = self.latency_rate(&results.runs) {
+        let latency_rate = self.latency_rate(&results.runs);
+        if let Some(rate) = latency_rate.filter(|_| !stage.is_stopped()) {
             self.phase(format!("latency, open loop at {rate} SIRs/s"));
             let length = scenario.runs.latency_ms;
             self.measure_once(&mut stage, (rate, Purpose::Latency), length, &mut results)?;
@@ -284,7 +303,9 @@ impl Bench<'_> {
     pub fn stage(&self) -> Result<Stage, PlanError> {
         let program =
             std::env::current_exe().map_err(|error| system("finding this program", error))?;
-        Ok(Stage::new(program, Arc::clone(self.interrupted)))
+        let mut stage = Stage::new(program, Arc::clone(self.interrupted));
+        stage.listen(self.actions.clone());
+        Ok(stage)
     }
 
     /// Starts both sides and waits until they are ready.
@@ -329,6 +350,7 @@ impl Bench<'_> {
             seed: scenario.seed + results.runs.len() as u64,
             wanted: scenario.wanted,
             rate: self.orders_per_s(rate, &results.ready),
+            sirs_per_order: Some(self.sirs_per_order(&results.ready)),
             orders_max: None,
             order: scenario.order_fields(),
             arrivals: scenario.runs.arrivals,
@@ -338,6 +360,7 @@ impl Bench<'_> {
             |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
         tell(stage, EngineCommand::Load(load))?;
         stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
+        stage.let_steer(true);
         stage.run_for(
             Duration::from_millis(scenario.runs.warm_up_ms),
             "warming up",
@@ -348,6 +371,7 @@ impl Bench<'_> {
         stage.run_for(Duration::from_millis(measured_ms), "measuring", watch)?;
         tell(stage, EngineCommand::Unmark)?;
         let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen) - loadgen_cpu_ns;
+        stage.let_steer(false);
         tell(stage, EngineCommand::EndLoad)?;
         tell(stage, EngineCommand::Drain)?;
         let limit = Duration::from_millis(scenario.runs.drain_ms_max) + DRAIN_GRACE;
@@ -373,13 +397,16 @@ impl Bench<'_> {
         let Rate::PerSecond(rate) = rate else {
             return None;
         };
-        let each = match self.scenario.wanted {
-            crate::scenario::Wanted::OneInTurn => 1.0,
-            crate::scenario::Wanted::All => {
-                (ready.devices as f64 / ready.identities.max(1) as f64).max(1.0)
-            }
-        };
-        Some(rate as f64 / each)
+        Some(rate as f64 / self.sirs_per_order(ready))
+    }
+
+    /// SIRs that an identity of a schedule stands for.
+    #[must_use]
+    pub fn sirs_per_order(&self, ready: &EngineReady) -> f64 {
+        match self.scenario.wanted {
+            Wanted::OneInTurn => 1.0,
+            Wanted::All => (ready.devices as f64 / ready.identities.max(1) as f64).max(1.0),
+        }
     }
 
     /// Runs the ceilings once more while both children stand still.

@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::{Receiver as Actions, never};
 use serde_json::Value;
 
 use super::child::{Child, Line, Side};
+use super::control::Action;
 use crate::host::{cpu_ns_of, resident_bytes_of};
+use crate::role::protocol::EngineCommand;
 
 /// How often a wait looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
@@ -68,6 +71,10 @@ pub struct Stage {
     progress: HashMap<Side, Value>,
     /// Sides told to stop: their end is no death.
     leaving: HashSet<Side>,
+    actions: Actions<Action>,
+    /// Whether a schedule is at work that can be changed.
+    is_steerable: bool,
+    stopped: bool,
 }
 
 /// Called with the last progress of each side whenever there is news.
@@ -87,7 +94,26 @@ impl Stage {
             notices: Vec::new(),
             progress: HashMap::new(),
             leaving: HashSet::new(),
+            actions: never(),
+            is_steerable: false,
+            stopped: false,
         }
+    }
+
+    /// Takes changes from `actions` whenever it waits.
+    pub fn listen(&mut self, actions: Actions<Action>) {
+        self.actions = actions;
+    }
+
+    /// Says that a schedule is at work which changes go to, or that it has ended.
+    pub fn let_steer(&mut self, is_steerable: bool) {
+        self.is_steerable = is_steerable;
+    }
+
+    /// Whether the run was told to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Starts a child.
@@ -177,7 +203,7 @@ impl Stage {
         })
     }
 
-    /// Lets the children run for `length`, watching them.
+    /// Lets the children run for `length` or until told to stop, watching them.
     ///
     /// # Errors
     /// [`StageError`], when a child ends or the user interrupts.
@@ -188,8 +214,13 @@ impl Stage {
         watch: &mut Watch<'_>,
     ) -> Result<(), StageError> {
         let until = Instant::now() + length;
-        while let Some((from, event)) = self.next_event(until, phase)? {
-            self.note(from, event, watch);
+        while !self.stopped {
+            let look = until.min(Instant::now() + LOOK);
+            match self.next_event(look, phase)? {
+                Some((from, event)) => self.note(from, event, watch),
+                None if look == until => break,
+                None => {}
+            }
         }
         Ok(())
     }
@@ -204,6 +235,7 @@ impl Stage {
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(StageError::Interrupted);
             }
+            self.act()?;
             let left = until.saturating_duration_since(Instant::now());
             match self.received.recv_timeout(left.min(LOOK)) {
                 Ok((side, Line::Event(event))) => return Ok(Some((side, event))),
@@ -220,6 +252,23 @@ impl Stage {
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
+    }
+
+    /// Does what was asked for since the last look.
+    fn act(&mut self) -> Result<(), StageError> {
+        while let Ok(action) = self.actions.try_recv() {
+            match action {
+                Action::Stop => self.stopped = true,
+                Action::Steer(change) if self.is_steerable => {
+                    self.tell(Side::Engine, &EngineCommand::Steer(change).line())?;
+                }
+                Action::Steer(_) => self.notice(
+                    Side::Engine,
+                    "a change of the rate came while no schedule was at work, and was left out",
+                ),
+            }
+        }
+        Ok(())
     }
 
     fn note(&mut self, side: Side, event: Value, watch: &mut Watch<'_>) {
