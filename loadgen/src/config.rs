@@ -11,13 +11,14 @@ use sirocco_ring::{Backend, PortConfig, SOCKETS_MAX, SocketConfig, TRAIN_BYTES_M
 use sirocco_wire::sip::SirKey;
 
 use crate::late::LATE_SLOTS_MAX;
-use crate::mix::{Mix, MixError};
+use crate::mix::{CLASSES_MAX, Mix, MixError};
+use crate::outcome::Outcomes;
 use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
 use crate::session::{
-    Accounts, CALLS_MAX, Credentials, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register,
-    SessionPolicy, SourcesConfig, Take,
+    Accounts, CALLS_MAX, Credentials, Delay, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX,
+    Register, SessionPolicy, SourcesConfig, Take,
 };
 
 /// The most edges of one worker: one socket each.
@@ -113,9 +114,30 @@ pub struct ClassConfig {
     /// What it answers SIRs with, as a behaviour of a mix is written.
     #[serde(default = "ok")]
     pub answer: String,
+    /// How long its devices take to answer a SIR, whatever they decide.
+    #[serde(default)]
+    pub answer_time: Delay,
     /// What it does then; left out, nothing.
     #[serde(default)]
     pub session: Option<SessionPolicy>,
+}
+
+impl ClassConfig {
+    /// Returns it as a class of a mix is written.
+    fn text(&self) -> String {
+        let ClassConfig {
+            name,
+            weight,
+            answer,
+            answer_time,
+            ..
+        } = self;
+        if answer_time.is_none() {
+            format!("{name}={answer}:{weight}")
+        } else {
+            format!("{name}=late({answer_time},{answer}):{weight}")
+        }
+    }
 }
 
 fn ok() -> String {
@@ -327,15 +349,20 @@ impl LoadgenConfig {
             })
             .collect();
         if !self.classes.is_empty() {
-            let text =
-                |class: &ClassConfig| format!("{}={}:{}", class.name, class.answer, class.weight);
-            let texts: Vec<String> = self.classes.iter().map(text).collect();
+            let texts: Vec<String> = self.classes.iter().map(ClassConfig::text).collect();
             let classes: Mix = texts.join(",").parse()?;
             policies.drain(..mix.classes.len());
             mix.classes = classes.classes;
             let own = self.classes.iter().map(|class| class.session.clone());
             policies.splice(..0, own);
             mix.validate()?;
+        }
+        let indices = Outcomes::new(&mix, &policies, None).statuses().len();
+        if indices > CLASSES_MAX {
+            return Err(ConfigError::Mix(MixError::Bounds(format!(
+                "classes, overrides and what their devices may decide are {indices} kinds of answers; \
+                 at most {CLASSES_MAX} are told apart: name fewer statuses or answer times"
+            ))));
         }
         for (policy, (class, _)) in policies.iter().zip(mix.named_behaviours()) {
             let checked = policy.as_ref().map_or(Ok(()), SessionPolicy::check);

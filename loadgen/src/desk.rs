@@ -118,12 +118,14 @@ impl Desk {
                     self.judge.tally.drop_for("unwritable");
                 }
             }
-            Action::Defer => {
+            Action::Defer { delay_ns } => {
                 let write = |slot: &mut [u8]| {
                     let out = slot.get_mut(..width)?;
                     source.write(script, tag, out).then_some(width)
                 };
-                let stored = self.late.store(class, visit.now_ns, visit.origin, write);
+                let stored = self
+                    .late
+                    .store(class, (visit.now_ns, delay_ns), visit.origin, write);
                 let counts = self.judge.counts(class);
                 counts.late_stored += u64::from(stored);
                 counts.late_dropped += u64::from(!stored);

@@ -8,16 +8,19 @@
 use crate::hash::{scaled, seeded};
 use crate::journal::Journal;
 use crate::late::GATHER_NS;
-use crate::mix::{Behaviour, Mix};
+use crate::mix::{Behaviour, DELAY_MS_MAX, Mix};
 use crate::outcome::Outcomes;
 use crate::seen::{Seen, Sighting};
-use crate::session::Setting;
+use crate::session::{Delay, Setting};
 use crate::tally::{ClassCounts, Tally};
 
 /// Separates the loss of a transmission from other choices made of the same hash.
 const LOSS_SALT: u64 = 0x6c6f_7373_0000_0000;
+/// Separates the time of an answer from other choices made of the same hash.
+const LATE_SALT: u64 = 0x6c61_7465_0000_0000;
 /// What one class may wait beyond its delay: the gathering of late answers.
-const GATHER_MS: u64 = GATHER_NS / 1_000_000;
+const GATHER_MS: u64 = GATHER_NS / NS_PER_MS;
+const NS_PER_MS: u64 = 1_000_000;
 
 /// The hashes by which a request is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub(crate) struct Keys {
 pub(crate) enum Action {
     /// Answer now, with so many copies behind the answer.
     Answer { copies: u8 },
-    /// Keep the answer for later.
-    Defer,
+    /// Keep the answer for so many nanoseconds.
+    Defer { delay_ns: u64 },
     /// No answer.
     Withhold,
 }
@@ -109,17 +112,19 @@ impl Judge {
 
     #[inline]
     fn act(&mut self, behaviour: Behaviour, keys: Keys, sighting: Sighting) -> Action {
-        let counts = &mut self.tally.classes[usize::from(sighting.class)];
         let action = match behaviour {
             Behaviour::Answer { .. } | Behaviour::Garbage | Behaviour::Forged { .. } => {
                 Action::Answer { copies: 0 }
             }
             Behaviour::Silent => Action::Withhold,
-            Behaviour::Late { .. } if sighting.transmission == 1 => Action::Defer,
+            Behaviour::Late { delay, .. } if sighting.transmission == 1 => Action::Defer {
+                delay_ns: self.answer_ns(delay, keys.branch_hash),
+            },
             // RFC 3261 17.2.2: before its final response a server transaction ignores
             // retransmissions; afterwards it sends the response again.
-            Behaviour::Late { delay_ms, .. }
-                if sighting.age_ms <= u64::from(delay_ms) + GATHER_MS =>
+            Behaviour::Late { delay, .. }
+                if sighting.age_ms
+                    <= self.answer_ns(delay, keys.branch_hash) / NS_PER_MS + GATHER_MS =>
             {
                 Action::Withhold
             }
@@ -132,21 +137,28 @@ impl Judge {
                     sighting.transmission,
                     drop_per_mille,
                 ) {
-                    counts.lost += 1;
+                    self.counts(sighting.class).lost += 1;
                     return Action::Withhold;
                 }
                 Action::Answer { copies: 0 }
             }
         };
+        let counts = self.counts(sighting.class);
         match action {
             Action::Answer { copies } => {
                 counts.answers += 1 + u64::from(copies);
                 counts.copies += u64::from(copies);
             }
             Action::Withhold => counts.withheld += 1,
-            Action::Defer => {}
+            Action::Defer { .. } => {}
         }
         action
+    }
+
+    /// Draws how long a device takes to answer a SIR: the same each time it is asked.
+    fn answer_ns(&self, delay: Delay, branch_hash: u64) -> u64 {
+        let drawn_ns = delay.draw_ns(seeded(self.seed ^ LATE_SALT, branch_hash));
+        drawn_ns.min(u64::from(DELAY_MS_MAX) * NS_PER_MS)
     }
 
     #[inline]
@@ -215,7 +227,7 @@ mod tests {
         assert_eq!(
             actions,
             [
-                Action::Defer,
+                Action::Defer { delay_ns: 600 * MS },
                 Action::Withhold,
                 Action::Withhold,
                 answer,

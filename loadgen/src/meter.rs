@@ -216,6 +216,7 @@ impl Meter {
             syscalls: port.counters().syscalls - self.base.syscalls,
             lag_us: self.lag_of_all(),
             lateness_us: Lag::of(&self.lateness),
+            answer_time_us: population.answer_times(),
             late_waiting: population.late_waiting() as u64,
             sessions: population.session_totals(),
             sessions_by_class: population.sessions(),

@@ -10,6 +10,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{scaled, seeded};
+use crate::session::Delay;
 
 /// The most classes and overrides of one mix together: a class index fits 6 bits of a `seen` entry.
 pub const CLASSES_MAX: usize = 64;
@@ -19,6 +20,7 @@ pub const WEIGHT_TOTAL_MAX: u32 = 1_000_000;
 /// how much one SIR may grow a train.
 pub const COPIES_MAX: u8 = 8;
 /// The longest delay of a late answer: past Timer F (RFC 3261 17.1.2.2, 32 s) nothing is left to test.
+/// Longer draws of a distribution are cut to it.
 pub const DELAY_MS_MAX: u32 = 64_000;
 /// The longest Retry-After: one hour, far beyond any run.
 pub const RETRY_AFTER_S_MAX: u32 = 3_600;
@@ -28,7 +30,7 @@ pub const PERIOD_MS_MAX: u32 = 3_600_000;
 pub const NAME_BYTES_MAX: usize = 48;
 
 /// The population's behaviour: classes of devices, and overrides per edge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
     /// The classes a device can belong to; never empty.
     pub classes: Vec<Class>,
@@ -37,7 +39,7 @@ pub struct Mix {
 }
 
 /// One class of devices that behave alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// The key of this class in the report.
@@ -49,7 +51,7 @@ pub struct Class {
 }
 
 /// What one device does with a SIR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Behaviour {
     /// Answers every transmission at once.
@@ -62,10 +64,10 @@ pub enum Behaviour {
     },
     /// Never answers.
     Silent,
-    /// Answers once, `delay_ms` after the first transmission; later transmissions at once.
+    /// Answers once, some time after the first transmission; transmissions after that at once.
     Late {
-        /// The delay in milliseconds.
-        delay_ms: u32,
+        /// How long that is: drawn for each SIR, at most [`DELAY_MS_MAX`].
+        delay: Delay,
         /// The status code.
         status: u16,
     },
@@ -93,7 +95,7 @@ pub enum Behaviour {
 }
 
 /// What a set of edges does instead of the device's own class while a time pattern is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeOverride {
     /// The key in the report.
@@ -248,7 +250,11 @@ impl Behaviour {
         match *self {
             Behaviour::Answer { status, .. } => status.to_string(),
             Behaviour::Silent => "silent".into(),
-            Behaviour::Late { delay_ms, status } => format!("late-{delay_ms}ms-{status}"),
+            Behaviour::Late { delay, status } => {
+                // A name has no parentheses, so that it can be written before a behaviour.
+                let delay = delay.to_string().replace(['(', ','], "-").replace(')', "");
+                format!("late-{delay}-{status}")
+            }
             Behaviour::Duplicate { status, copies } => format!("dup-{status}-{copies}"),
             Behaviour::Lossy {
                 drop_per_mille,
@@ -274,6 +280,15 @@ impl Behaviour {
         }
     }
 
+    /// Returns how long it takes to answer.
+    #[must_use]
+    pub fn delay(&self) -> Delay {
+        match *self {
+            Behaviour::Late { delay, .. } => delay,
+            _ => Delay::None,
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         if let Some(status) = self.status() {
             check_status(status)?;
@@ -283,9 +298,13 @@ impl Behaviour {
                 status,
                 retry_after_s: Some(seconds),
             } => check_retry_after(status, seconds),
-            Behaviour::Late { delay_ms, .. } if delay_ms == 0 || delay_ms > DELAY_MS_MAX => Err(
-                format!("delay {delay_ms} ms; it must be 1..={DELAY_MS_MAX} ms"),
-            ),
+            Behaviour::Late { delay, .. }
+                if delay.is_none() || delay.typical_ms() > f64::from(DELAY_MS_MAX) =>
+            {
+                Err(format!(
+                    "delay {delay}; it must be above 0 and at most {DELAY_MS_MAX} ms"
+                ))
+            }
             Behaviour::Duplicate { copies, .. } if copies == 0 || copies > COPIES_MAX => {
                 Err(format!("{copies} copies; they must be 1..={COPIES_MAX}"))
             }

@@ -5,8 +5,8 @@
 
 use sirocco_wire::sip::SirKey;
 
-use crate::mix::{Behaviour, CLASSES_MAX, Mix};
-use crate::session::SessionPolicy;
+use crate::mix::{Behaviour, Mix};
+use crate::session::{Delay, SessionPolicy};
 
 /// The answers of a mix and of the policies on it.
 #[derive(Debug, Default)]
@@ -15,56 +15,65 @@ pub(crate) struct Outcomes {
     pub(crate) key: Option<SirKey>,
     /// The status of every class index, 0 for silence.
     statuses: Vec<u16>,
+    /// In which time every class index answers.
+    delays: Vec<Delay>,
     /// The first class index of these.
     first: usize,
     behaviours: Vec<(String, Behaviour)>,
 }
 
 impl Outcomes {
-    /// Collects what may be answered; as many as class indices are left.
+    /// Collects what may be answered: each status in the time of each class that decides.
     pub(crate) fn new(
         mix: &Mix,
         policies: &[Option<SessionPolicy>],
         key: Option<SirKey>,
     ) -> Outcomes {
         let named = mix.named_behaviours();
+        let mut delays: Vec<Delay> = named.map(|(_, behaviour)| behaviour.delay()).collect();
+        let named = mix.named_behaviours();
         let mut statuses: Vec<u16> = named.map(|(_, b)| b.status().unwrap_or(0)).collect();
         let first = statuses.len();
-        let mut wanted: Vec<u16> = policies
-            .iter()
-            .flatten()
-            .flat_map(|policy| {
-                [
-                    policy.declined_status,
-                    policy.unmatched_status,
-                    policy.connected_status,
-                ]
-            })
-            .collect();
-        if !wanted.is_empty() {
+        let mut wanted: Vec<(u16, Delay)> = Vec::new();
+        for (policy, &delay) in policies.iter().zip(&delays) {
+            let Some(policy) = policy else {
+                continue;
+            };
+            let own = [
+                policy.declined_status,
+                policy.unmatched_status,
+                policy.connected_status,
+            ];
             // Forks may be answered with what any class answers.
-            wanted.extend_from_slice(&statuses);
-            wanted.push(0);
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.truncate(CLASSES_MAX - first);
-        let behaviours = wanted.iter().map(|&status| match status {
-            0 => ("decided-silent".to_owned(), Behaviour::Silent),
-            status => {
-                let retry_after_s = None;
-                let behaviour = Behaviour::Answer {
-                    status,
-                    retry_after_s,
-                };
-                (format!("decided-{status}"), behaviour)
+            let all = own.into_iter().chain(statuses.iter().copied()).chain([0]);
+            for status in all {
+                let delay = if status == 0 { Delay::None } else { delay };
+                if !wanted.contains(&(status, delay)) {
+                    wanted.push((status, delay));
+                }
             }
+        }
+        wanted.sort_by_key(|&(status, _)| status);
+        let behaviours = wanted.iter().map(|&(status, delay)| {
+            let behaviour = match (status, delay) {
+                (0, _) => Behaviour::Silent,
+                (status, Delay::None) => Behaviour::Answer {
+                    status,
+                    retry_after_s: None,
+                },
+                (status, delay) => Behaviour::Late { delay, status },
+            };
+            (format!("decided-{}", behaviour.default_name()), behaviour)
         });
         let behaviours = behaviours.collect();
-        statuses.extend(wanted);
+        for (status, delay) in wanted {
+            statuses.push(status);
+            delays.push(delay);
+        }
         Outcomes {
             key,
             statuses,
+            delays,
             first,
             behaviours,
         }
@@ -81,8 +90,14 @@ impl Outcomes {
         if self.statuses[usize::from(class)] == status {
             return class;
         }
-        let decided = self.statuses[self.first..].iter();
-        let at = decided.clone().position(|&one| one == status);
+        let delay = match status {
+            0 => Delay::None,
+            _ => self.delays[usize::from(class)],
+        };
+        let mut decided = self.statuses[self.first..]
+            .iter()
+            .zip(&self.delays[self.first..]);
+        let at = decided.position(|one| one == (&status, &delay));
         at.map_or(class, |at| (self.first + at) as u8)
     }
 
@@ -123,6 +138,14 @@ mod tests {
                 .position(|(name, _)| name == "decided-200")
                 .unwrap()
         );
+        let mix: Mix = "200:1,late(exponential(2s),200):1".parse().unwrap();
+        let policy = || Some(SessionPolicy::default());
+        let timed = Outcomes::new(&mix, &[policy(), policy()], None);
+        let delay = "exponential(2s)".parse().unwrap();
+        let late = Behaviour::Late { delay, status: 603 };
+        assert_eq!(timed.behaviour(timed.of(1, 603)), late);
+        assert_eq!(timed.behaviour(timed.of(0, 603)).delay(), Delay::None);
+        assert_eq!(timed.behaviour(timed.of(1, 0)), Behaviour::Silent);
         let none = Outcomes::new(&mix, &[None, None, None], None);
         assert_eq!(none.named().count(), 0);
         assert_eq!(none.of(0, 603), 0, "nothing else to answer");

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use hdrhistogram::Histogram;
 use sirocco_wire::sip::{Message, SirKey};
 
 use crate::desk::{Desk, Step, Train, Visit};
@@ -17,9 +18,10 @@ use crate::hash::{public_hash, seeded};
 use crate::journal::{Journal, JournalTotals};
 use crate::judge::{Judge, Keys};
 use crate::late::{LateAnswers, LateTrain};
-use crate::mix::{Behaviour, Mix};
+use crate::mix::{Behaviour, DELAY_MS_MAX, Mix};
 use crate::mould::{Cast, Moulds};
 use crate::outcome::Outcomes;
+use crate::report::Lag;
 use crate::script::Script;
 use crate::seen::Seen;
 use crate::session::people::People;
@@ -124,6 +126,8 @@ pub struct Population {
     sources: Sources,
     source_names: Vec<&'static str>,
     advanced_ns: u64,
+    /// How long late answers took, by class index.
+    times: Vec<Option<Histogram<u64>>>,
 }
 
 /// What the first look at a datagram found.
@@ -145,11 +149,6 @@ impl Population {
             _ => 0,
         });
         let answers_per_request_max = 1 + copies.max().unwrap_or(0);
-        let delay_ms = |script: &Script| match script.behaviour {
-            Behaviour::Late { delay_ms, .. } => Some(delay_ms),
-            _ => None,
-        };
-        let delays: Vec<Option<u32>> = scripts.iter().map(delay_ms).collect();
         let received = config.sessions.as_ref().map(|sessions| sessions.received);
         let mut sources = config.sessions.as_ref().map(|s| s.sources.clone());
         let source_names = sources.iter().flat_map(SourcesConfig::classes);
@@ -171,10 +170,14 @@ impl Population {
                 .named()
                 .map(|(_, behaviour)| Script::compile(behaviour)),
         );
-        let delays = delays.into_iter().chain(outcomes.named().map(|_| None));
-        let delays: Vec<Option<u32>> = delays.collect();
+        let times: Vec<Option<Histogram<u64>>> = scripts
+            .iter()
+            .map(|script| (!script.behaviour.delay().is_none()).then(answer_times))
+            .collect();
+        let is_late = times.iter().any(Option::is_some);
+        let late_slots = if is_late { config.late_slots } else { 0 };
         let desk = Desk {
-            late: LateAnswers::new(&delays, config.late_slots),
+            late: LateAnswers::new(late_slots),
             refusals: BTreeMap::new(),
             literal_bytes_max: scripts.iter().map(Script::literal_bytes).max().unwrap_or(0),
             answers_per_request_max,
@@ -201,6 +204,7 @@ impl Population {
             sources,
             source_names,
             advanced_ns: 0,
+            times,
         })
     }
 
@@ -418,17 +422,31 @@ impl Population {
     /// Writes one train of late answers that are due into `out`; nothing when no more is due. Call it
     /// until then.
     pub fn release_late(&mut self, now_ns: u64, out: &mut [u8]) -> Option<LateTrain> {
+        let Population { desk, times, .. } = self;
         let Desk {
             late,
             judge,
             segments_max,
             ..
-        } = &mut self.desk;
-        late.release(now_ns, *segments_max, out, |class| {
+        } = desk;
+        late.release(now_ns, *segments_max, out, |class, waited_ns| {
             let counts = judge.counts(class);
             counts.late_sent += 1;
             counts.answers += 1;
+            if let Some(times) = &mut times[usize::from(class)] {
+                times.saturating_record(waited_ns);
+            }
         })
+    }
+
+    /// Returns how long the late answers of each class took, from the SIR to their leaving.
+    #[must_use]
+    pub fn answer_times(&self) -> BTreeMap<String, Lag> {
+        let names = self.named_behaviours().map(|(name, _)| name.to_owned());
+        let times = names.zip(&self.times);
+        let heard = times.filter_map(|(name, times)| Some((name, times.as_ref()?)));
+        let heard = heard.filter(|(_, times)| !times.is_empty());
+        heard.map(|(name, times)| (name, Lag::of(times))).collect()
     }
 
     /// Tells whether [`Population::release_late`] may have something to write at `now_ns`.
@@ -471,6 +489,7 @@ impl Population {
     /// Zeroes the counts; what is remembered of requests stays, and so does the record.
     pub fn reset(&mut self) {
         self.desk.judge.tally.reset();
+        self.times.iter_mut().flatten().for_each(Histogram::reset);
         if let Some(calls) = &mut self.desk.calls {
             calls.reset();
         }
@@ -489,6 +508,12 @@ impl Population {
     pub fn finish(self) -> io::Result<Option<JournalTotals>> {
         self.desk.judge.journal.map(Journal::finish).transpose()
     }
+}
+
+/// Returns room for the times of one class's answers, to [`DELAY_MS_MAX`] and what a busy worker adds.
+fn answer_times() -> Histogram<u64> {
+    let most_ns = 2 * u64::from(DELAY_MS_MAX) * 1_000_000;
+    Histogram::new_with_bounds(100_000, most_ns, 3).expect("constant bounds are in order")
 }
 
 /// Makes the calls of a population and what their decisions are answered with.

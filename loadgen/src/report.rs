@@ -62,6 +62,9 @@ pub struct LoadgenReport {
     pub lag_us: Lag,
     /// How long after their due time late answers left, in microseconds.
     pub lateness_us: Lag,
+    /// How long late answers took from the SIR to their leaving, by class, in microseconds.
+    #[serde(default)]
+    pub answer_time_us: BTreeMap<String, Lag>,
     /// Late answers that still waited at the end.
     pub late_waiting: u64,
     /// Unanswered requests forgotten before their Timer F; above 0, `sirs_received` counts some of

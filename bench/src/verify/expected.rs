@@ -13,7 +13,7 @@ use crate::scenario::Wanted;
 
 /// Delay in milliseconds from which on a late answer may come after Timer F (RFC 3261 17.1.2.2: 64*T1 is
 /// 32 s), less the time that a SIR can be on its way.
-const LATE_MS: u32 = 30_000;
+const LATE_MS: f64 = 30_000.0;
 
 /// Outcome code of a target that was stored for later (RFC 3428 7: 202 is not delivery).
 const STORED: u16 = 202;
@@ -142,7 +142,9 @@ impl Collector {
             Behaviour::Answer { status, .. } | Behaviour::Duplicate { status, .. } => {
                 ([code(status), 0], 0)
             }
-            Behaviour::Late { delay_ms, status } if delay_ms < LATE_MS => ([code(status), 0], 0),
+            Behaviour::Late { delay, status } if delay.longest_ms() < LATE_MS => {
+                ([code(status), 0], 0)
+            }
             Behaviour::Late { status, .. } | Behaviour::Lossy { status, .. } => {
                 ([code(status), TIMEOUT], 0)
             }

@@ -82,6 +82,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
             name: String::new(),
             weight: 1,
             answer: ok(),
+            answer_time: Delay::None,
             session: None,
         }),
     ] {

@@ -32,7 +32,7 @@ fn every_behaviour_is_read() {
             },
             Behaviour::Silent,
             Behaviour::Late {
-                delay_ms: 600,
+                delay: Delay::Fixed { ms: 600.0 },
                 status: 202
             },
             Behaviour::Duplicate {
@@ -78,6 +78,7 @@ fn text_and_json_round_trip() {
     for text in [
         "200:1",
         "200:80,503(retry-after=2):5,silent:4,late(600ms,202):3,dup(200,2):2,lossy(250,200):2",
+        "late(lognormal(300ms,0.6),200):1,slow=late(uniform(1s,2s),202):1,late(exponential(5ms),480):2",
         "a=garbage:1,b=forged(480):2;edges(0-3|9,on=1s,off=4s):503(retry-after=1);edges(4):silent",
     ] {
         let mix = parse(text);
@@ -97,7 +98,7 @@ fn text_and_json_round_trip() {
 fn errors_name_the_place_and_the_remedy() {
     assert!(refusal("200").contains("behaviour:weight"));
     assert!(refusal("200:x").contains("whole number"));
-    assert!(refusal("late(600,200):1").contains("600ms"));
+    assert!(refusal("late(600,200):1").contains("250ms"));
     assert!(
         refusal("late(600ms,200:1").contains("`)`")
             || refusal("late(600ms,200:1").contains("weight")
@@ -112,6 +113,8 @@ fn errors_name_the_place_and_the_remedy() {
     assert!(refusal("dup(200,9):1").contains("copies"));
     assert!(refusal("lossy(1001,200):1").contains("per mille"));
     assert!(refusal("late(65s,200):1").contains("delay"));
+    assert!(refusal("late(exponential(65s),200):1").contains("delay"));
+    assert!(refusal("late(normal(1s),200):1").contains("lognormal"));
     assert!(refusal("200:1;edges(3-1):503").contains("first <= last"));
     assert!(refusal("200:1;edge(1):503").contains("edges("));
     assert!(refusal("200:1;edges(1,on=0s):503").contains("on must"));

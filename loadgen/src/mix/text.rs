@@ -5,7 +5,7 @@
 //! class     = [ name "=" ] behaviour ":" weight
 //! behaviour = status [ "(retry-after=" seconds ")" ]
 //!           | "silent" | "garbage"
-//!           | "late(" duration "," status ")"        ; answered once, that late
+//!           | "late(" delay "," status ")"           ; answered once, that late
 //!           | "dup(" status "," copies ")"           ; so many extra copies
 //!           | "lossy(" per-mille "," status ")"      ; so many transmissions in 1000 lost
 //!           | "forged(" status ")"                   ; a branch that names no transaction
@@ -13,6 +13,8 @@
 //!             [ ",phase=" duration ] "):" behaviour
 //! ranges    = first [ "-" last ] *( "|" first [ "-" last ] )
 //! duration  = digits ( "ms" | "s" )
+//! delay     = duration | "uniform(" duration "," duration ")" | "exponential(" duration ")"
+//!           | "lognormal(" duration "," sigma ")"
 //! ```
 //!
 //! Example: `200:85,silent:10,late(600ms,200):5;edges(0-3,on=1s,off=4s):503(retry-after=1)`.
@@ -24,6 +26,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Behaviour, Class, EdgeOverride, Mix, MixError};
+use crate::session::DelayError;
 
 /// The longest text accepted: 64 classes with names and parameters fit.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
@@ -112,16 +115,17 @@ fn parse_behaviour(text: &str) -> Result<Behaviour, MixError> {
             (word.trim(), inner)
         }
     };
-    let list: Vec<&str> = parameters
-        .split(',')
-        .map(str::trim)
+    let list: Vec<&str> = split_outside_parentheses(parameters, ',')
+        .into_iter()
         .filter(|p| !p.is_empty())
         .collect();
     match (word, list.as_slice()) {
         ("silent", []) => Ok(Behaviour::Silent),
         ("garbage", []) => Ok(Behaviour::Garbage),
         ("late", [delay, status]) => Ok(Behaviour::Late {
-            delay_ms: duration_ms(delay)?,
+            delay: delay
+                .parse()
+                .map_err(|error: DelayError| syntax(delay, &error.to_string()))?,
             status: status_code(status)?,
         }),
         ("dup", [status, copies]) => Ok(Behaviour::Duplicate {
@@ -277,7 +281,7 @@ impl fmt::Display for Behaviour {
                 write!(f, "{status}(retry-after={seconds})")
             }
             Behaviour::Silent => f.write_str("silent"),
-            Behaviour::Late { delay_ms, status } => write!(f, "late({delay_ms}ms,{status})"),
+            Behaviour::Late { delay, status } => write!(f, "late({delay},{status})"),
             Behaviour::Duplicate { status, copies } => write!(f, "dup({status},{copies})"),
             Behaviour::Lossy {
                 drop_per_mille,

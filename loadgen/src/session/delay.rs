@@ -64,6 +64,29 @@ impl Delay {
         matches!(self, Delay::None)
     }
 
+    /// Returns the longest it ever draws, in milliseconds.
+    #[must_use]
+    pub fn longest_ms(&self) -> f64 {
+        match *self {
+            Delay::None => 0.0,
+            Delay::Fixed { ms } => ms,
+            Delay::Uniform { max_ms, .. } => max_ms,
+            Delay::Exponential { .. } | Delay::Lognormal { .. } => DELAY_NS_MAX / NS_PER_MS,
+        }
+    }
+
+    /// Returns its mean, or the median of a lognormal, in milliseconds.
+    #[must_use]
+    pub fn typical_ms(&self) -> f64 {
+        match *self {
+            Delay::None => 0.0,
+            Delay::Fixed { ms } => ms,
+            Delay::Uniform { min_ms, max_ms } => f64::midpoint(min_ms, max_ms),
+            Delay::Exponential { mean_ms } => mean_ms,
+            Delay::Lognormal { median_ms, .. } => median_ms,
+        }
+    }
+
     /// Returns the time that `hash` draws, in nanoseconds, at most [`DELAY_S_MAX`].
     #[must_use]
     pub fn draw_ns(&self, hash: u64) -> u64 {
