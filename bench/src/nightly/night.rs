@@ -122,9 +122,9 @@ impl Night {
             .filter(|row| row.nights < series::NIGHTS_MIN)
     }
 
-    /// Changes for the worse that last night did not know: what an alarm is raised for.
+    /// Changes for the worse that tonight confirms.
     pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|f| f.is_new && f.is_worse)
+        self.findings.iter().filter(|finding| finding.is_alarm())
     }
 }
 

@@ -18,6 +18,26 @@ const FALSE_SHARE_MAX: f64 = 0.01;
 /// Distance in nights within which two steps are the same: a later night may move it a little.
 const SAME_WITHIN: usize = 3;
 
+/// Growth from which a change in a known place is another one: what was known was told with its size.
+const SAME_GROWTH_MAX: f64 = 2.0;
+
+/// Nights before tonight that may have known a change. A step that noise makes fades and comes back for
+/// some weeks, and whoever was told once need not be told again.
+const REMEMBERED: usize = 30;
+
+/// Whether a change is told for the first time. A step that noise makes is mostly gone the next night, so
+/// an alarm waits for one more: in the histories of `series/tests.rs` that halves the false ones, and costs
+/// a true one a night (docs/decisions/0019-nightly.md has the figures).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// None of the [`REMEMBERED`] nights before knew it: told, and no alarm yet.
+    First,
+    /// One of them knew it, and tonight confirms it: what an alarm is raised for.
+    Confirmed,
+    /// It was confirmed before.
+    Known,
+}
+
 /// Changes below this share are not told, however sure: nobody acts on them, and the next compiler or
 /// kernel brings its own.
 pub const EFFECT_MIN: f64 = 0.02;
@@ -67,10 +87,18 @@ pub struct Finding {
     pub first_after: String,
     /// Nights since then, tonight included.
     pub nights_since: usize,
-    /// Whether last night's history did not show it.
-    pub is_new: bool,
+    /// Whether it is told for the first time.
+    pub news: News,
     /// Whether the figure got worse.
     pub is_worse: bool,
+}
+
+impl Finding {
+    /// Whether an alarm is raised for it tonight.
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        self.news == News::Confirmed && self.is_worse
+    }
 }
 
 /// The series that tonight's lines continue, those with values only.
@@ -111,7 +139,8 @@ pub fn findings(series: &[Series<'_>]) -> Vec<Finding> {
     let mut found: Vec<Finding> = series.iter().flat_map(|s| s.findings(&rule)).collect();
     let weight = |finding: &Finding| finding.change.share().abs();
     found.sort_by(|a, b| {
-        let news = (b.is_new, b.is_worse).cmp(&(a.is_new, a.is_worse));
+        let news = (b.is_alarm(), b.news != News::Known, b.is_worse);
+        let news = news.cmp(&(a.is_alarm(), a.news != News::Known, a.is_worse));
         news.then(weight(b).total_cmp(&weight(a)))
     });
     found
@@ -120,12 +149,13 @@ pub fn findings(series: &[Series<'_>]) -> Vec<Finding> {
 impl Series<'_> {
     fn findings(&self, rule: &Rule) -> Vec<Finding> {
         let changes = change_points::find(&self.values, rule);
-        let before = &self.values[..self.values.len().saturating_sub(1)];
-        let known = change_points::find(before, rule);
-        let same = |a: &Change, b: &Change| {
-            // A drift has no place: one that goes on is one.
-            a.shape == b.shape && (a.shape == Shape::Drift || a.at.abs_diff(b.at) <= SAME_WITHIN)
-        };
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let count = self.values.len();
+        let before = count.saturating_sub(REMEMBERED).max(1)..count;
+        let known = before.map(|night| change_points::find(&self.values[..night], rule));
+        let known: Vec<Vec<Change>> = known.collect();
         let finding = |change: Change| {
             let commit = |at: usize| self.nights[at].commit.clone();
             Finding {
@@ -135,7 +165,7 @@ impl Series<'_> {
                 last_before: commit(change.at - 1),
                 first_after: commit(change.at),
                 nights_since: self.values.len() - change.at,
-                is_new: !known.iter().any(|known| same(known, &change)),
+                news: news(&known, &change),
                 is_worse: (change.after > change.before) != more_is_better(self.figure),
             }
         };
@@ -153,6 +183,24 @@ impl Series<'_> {
         let begin = begin.max(end.saturating_sub(NIGHTS_MAX));
         crate::statistics::median(&self.values[begin..end])
     }
+}
+
+/// Whether `change` is news, by what each of the nights before knew.
+fn news(known: &[Vec<Change>], change: &Change) -> News {
+    let knew = |night: &&Vec<Change>| night.iter().any(|known| is_same(known, change));
+    match known.iter().filter(knew).count() {
+        0 => News::First,
+        1 => News::Confirmed,
+        _ => News::Known,
+    }
+}
+
+/// Whether a night that knew `known` has told of `change`.
+fn is_same(known: &Change, change: &Change) -> bool {
+    // A drift has no place: one that goes on is one.
+    let place = change.shape == Shape::Drift || known.at.abs_diff(change.at) <= SAME_WITHIN;
+    let growth = change.share() / known.share();
+    known.shape == change.shape && place && growth > 0.0 && growth <= SAME_GROWTH_MAX
 }
 
 #[cfg(test)]

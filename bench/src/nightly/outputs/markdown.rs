@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::nightly::change_points::Shape;
 use crate::nightly::gate::{Gate, Standing};
 use crate::nightly::night::{Compared, Night};
-use crate::nightly::series::{EFFECT_MIN, Finding, NIGHTS_MIN};
+use crate::nightly::series::{EFFECT_MIN, Finding, NIGHTS_MIN, News};
 
 /// Lines of the page: what a pull request shows without scrolling.
 const LINES_MAX: usize = 25;
@@ -91,7 +91,10 @@ fn differences(night: &Night) -> Vec<String> {
             line.scenario, reached.objective
         )
     }));
-    let news = night.findings.iter().filter(|finding| finding.is_new);
+    let news = night
+        .findings
+        .iter()
+        .filter(|finding| finding.news != News::Known);
     points.extend(news.map(finding));
     points.extend(
         night
@@ -100,7 +103,8 @@ fn differences(night: &Night) -> Vec<String> {
             .filter(|g| g.standing == Standing::Better)
             .map(gate),
     );
-    points.extend(night.findings.iter().filter(|f| !f.is_new).map(finding));
+    let known = night.findings.iter().filter(|f| f.news == News::Known);
+    points.extend(known.map(finding));
     let without = night
         .gates
         .iter()
@@ -145,11 +149,13 @@ fn gate(gate: &Gate) -> String {
 /// A finding as a point of a list.
 #[must_use]
 pub fn finding(finding: &Finding) -> String {
-    let word = match (finding.is_new, finding.is_worse) {
-        (true, true) => "**alarm**",
-        (true, false) => "faster",
-        (false, true) => "known: slower",
-        (false, false) => "known: faster",
+    let word = match (finding.news, finding.is_worse) {
+        (News::First, true) => "perhaps slower, the next night will tell",
+        (News::First, false) => "perhaps faster, the next night will tell",
+        (News::Confirmed, true) => "**alarm**",
+        (News::Confirmed, false) => "faster",
+        (News::Known, true) => "known: slower",
+        (News::Known, false) => "known: faster",
     };
     let (change, nights) = (&finding.change, finding.nights_since);
     let place = match change.shape {

@@ -65,7 +65,7 @@ pub fn write(night: &Night) -> Result<String, fmt::Error> {
     let alarms = one(night.alarms().count() as f64);
     registry.register(
         "alarms",
-        "Changes for the worse that the night before did not know",
+        "Changes for the worse that tonight confirms",
         alarms,
     );
     let code = one(f64::from(night.exit_code()));
