@@ -4,6 +4,7 @@
 mod compare;
 pub mod find;
 mod nightly;
+mod report;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::quantity::{self, Rate};
 
 pub use compare::{CompareArgs, TermsArgs};
 pub use nightly::NightlyArgs;
+pub use report::ReportArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
 #[derive(Debug, Parser)]
@@ -52,6 +54,8 @@ pub enum Role {
     /// Make or check a population file.
     #[command(subcommand)]
     Population(PopulationCommand),
+    /// Show records as one HTML file that needs no network, and as SVG files.
+    Report(ReportArgs),
 }
 
 /// Options of `sirocco bench`; what is left out comes from the scenario.

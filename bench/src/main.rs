@@ -10,6 +10,7 @@ mod nightly;
 mod progress;
 mod quantity;
 mod record;
+mod report;
 mod role;
 mod run;
 mod scenario;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Role::Loadgen(args) => role::loadgen::start(args),
         Role::Nightly(args) => nightly::start(args),
         Role::Population(command) => role::population::start(command),
+        Role::Report(args) => report::start(args),
     })
 }
 

@@ -35,8 +35,13 @@ pub const BARESIP: Tool = Tool {
     program: "baresip",
     package: "baresip-core",
 };
+/// A browser that shows a page without a window.
+pub const CHROMIUM: Tool = Tool {
+    program: "chromium",
+    package: "chromium",
+};
 /// Every tool that a test needs.
-pub const ALL: [Tool; 4] = [TSHARK, SIPP, KAMAILIO, BARESIP];
+pub const ALL: [Tool; 5] = [TSHARK, SIPP, KAMAILIO, BARESIP, CHROMIUM];
 
 impl Tool {
     /// Where the program is; `None` if it is not installed.

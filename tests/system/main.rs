@@ -9,9 +9,13 @@ mod limit;
 mod load;
 #[path = "../src/process.rs"]
 mod process;
+mod report;
 mod roles;
 mod schedule;
 mod sessions;
+#[path = "../src/tools.rs"]
+#[allow(dead_code, reason = "the tests of other packages use the other tools")]
+mod tools;
 
 use std::path::Path;
 use std::process::Command;

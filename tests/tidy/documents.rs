@@ -7,7 +7,7 @@ use crate::source::{File, numbered, split, top};
 use crate::{Fault, assert_caught, hold_for_each};
 
 /// Hosts that the tree may name: standards, the kernel's and the tools' own pages, names for examples.
-const HOSTS: [&str; 15] = [
+const HOSTS: [&str; 16] = [
     "github.com",
     "docs.rs",
     "doc.rust-lang.org",
@@ -23,6 +23,8 @@ const HOSTS: [&str; 15] = [
     "www.wireshark.org",
     "www.kamailio.org",
     "www.apache.org",
+    // The namespace of SVG.
+    "www.w3.org",
 ];
 /// The one registry of Cargo.lock.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -10,7 +10,7 @@ mod history;
 mod instructions;
 mod measured;
 mod night;
-mod outputs;
+pub mod outputs;
 mod series;
 mod student;
 mod suite;

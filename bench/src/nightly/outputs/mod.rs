@@ -7,7 +7,7 @@ pub mod markdown;
 mod metric_format;
 mod metrics;
 mod otava;
-mod time;
+pub mod time;
 
 use std::fs;
 use std::io;
