@@ -205,6 +205,9 @@ pub struct EngineArgs {
     /// Write the outcome of every SIR here.
     #[arg(long, value_name = "FILE")]
     pub record_sirs: Option<PathBuf>,
+    /// Write the last failures here at the end, and on the command flight: PREFIX.txt and PREFIX.pcap.
+    #[arg(long, value_name = "PREFIX")]
+    pub flight: Option<PathBuf>,
     /// Started by a bench: die with it.
     #[arg(long, hide = true)]
     pub child: bool,

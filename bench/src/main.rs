@@ -5,6 +5,7 @@ mod ceiling;
 mod cli;
 mod compare;
 mod find;
+mod flight;
 mod host;
 mod nightly;
 mod progress;

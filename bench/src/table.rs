@@ -252,6 +252,7 @@ fn rows(record: &Record) -> Vec<Row> {
     rows.extend(stages::rows(record));
     rows.extend(latency_rows(record, targets));
     rows.push(ledger_row(record));
+    rows.extend(stages::failures(record));
     rows.extend(sessions::rows(record));
     rows
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod compare;
+mod flight;
 mod limit;
 mod load;
 #[path = "../src/process.rs"]

@@ -29,6 +29,8 @@ pub enum EngineCommand {
     Drain,
     /// Say at once what `drained` would say.
     Books,
+    /// Write what the flight recorder has kept: event `flight`.
+    Flight,
     /// Cancel and name what is open, report and exit; a closed stdin or SIGTERM drains first.
     Stop,
     /// Offer identities of the index on a schedule.
@@ -76,7 +78,7 @@ pub struct LoadRequest {
 /// Why a line is no command.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "command not understood: {0}; give mark, unmark, end-load, drain, books, stop, pause, resume, a rate or scale, a load, an order, or a change with put or remove"
+    "command not understood: {0}; give mark, unmark, end-load, drain, books, flight, stop, pause, resume, a rate or scale, a load, an order, or a change with put or remove"
 )]
 pub struct CommandError(String);
 
@@ -113,6 +115,7 @@ impl EngineCommand {
             "drain" => Ok(Self::Drain),
             "books" => Ok(Self::Books),
             "stop" => Ok(Self::Stop),
+            "flight" => Ok(Self::Flight),
             "pause" => Ok(Self::Steer(Steer::Pause(true))),
             "resume" => Ok(Self::Steer(Steer::Pause(false))),
             json if json.starts_with('{') => {
@@ -148,6 +151,7 @@ impl EngineCommand {
             Self::Drain => "drain".to_owned(),
             Self::Books => "books".to_owned(),
             Self::Stop => "stop".to_owned(),
+            Self::Flight => "flight".to_owned(),
             Self::Load(load) => serde_json::json!({ "load": load }).to_string(),
             Self::Steer(Steer::Pause(true)) => "pause".to_owned(),
             Self::Steer(Steer::Pause(false)) => "resume".to_owned(),
@@ -291,6 +295,7 @@ mod tests {
             EngineCommand::Drain,
             EngineCommand::Books,
             EngineCommand::Stop,
+            EngineCommand::Flight,
             EngineCommand::Load(load),
             EngineCommand::Steer(Steer::Rate(250_000.0)),
             EngineCommand::Steer(Steer::Scale(1.5)),

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use super::child::Side;
 use super::stage::{Stage, StageError, Watch};
+use crate::flight;
 use crate::role::protocol::{EngineReady, LoadgenReady};
 use crate::scenario::{Place, Scenario};
 
 /// First port of simulated devices in direct mode; each address of 127.0.0.0/8 answers there.
 pub const DIRECT_PORT: u16 = 5060;
+
+/// Where records go.
+const HOME: &str = "target/sirocco";
 
 /// Time for the loadgen to open its sockets.
 const LOADGEN_READY: Duration = Duration::from_secs(20);
@@ -22,6 +26,9 @@ const ENGINE_READY: Duration = Duration::from_secs(20);
 
 /// Slowest loading that is waited for, in identities a second.
 const LOAD_PER_S_MIN: u64 = 100_000;
+
+/// What the engine's failures are called in the folder of a run, and beside its record.
+const FLIGHT: &str = "flight";
 
 /// The cores of engine and loadgen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +92,30 @@ impl Folder {
     /// # Errors
     /// The system's.
     pub fn make() -> io::Result<Self> {
-        let home = Path::new("target/sirocco");
+        let home = Path::new(HOME);
         remove_stale(home);
         let path = home.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
+    }
+
+    /// Puts the failures that the engine wrote where the record goes; those of earlier runs go.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn keep_flight(&self) -> io::Result<()> {
+        let home = Path::new(HOME).join(FLIGHT);
+        for (from, to) in flight::files(&self.file(FLIGHT))
+            .iter()
+            .zip(flight::files(&home))
+        {
+            if from.exists() {
+                std::fs::rename(from, to)?;
+            } else if to.exists() {
+                std::fs::remove_file(to)?;
+            }
+        }
+        Ok(())
     }
 
     /// Path of a file in it.
@@ -159,7 +185,9 @@ pub fn start(
         side: Side::Engine,
         error,
     })?;
-    stage.start(Side::Engine, &engine(scenario, cores, records, &hops))?;
+    let mut arguments = engine(scenario, cores, records, &hops);
+    option(&mut arguments, "--flight", folder.file(FLIGHT).display());
+    stage.start(Side::Engine, &arguments)?;
     let loading = Duration::from_secs(scenario.population.identities / LOAD_PER_S_MIN);
     let wait = (Side::Engine, "ready");
     let ready = stage.wait(

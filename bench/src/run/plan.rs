@@ -469,6 +469,8 @@ impl Bench<'_> {
         let watch = &mut self.watch();
         let report = stage.dismiss(Side::Engine, PROMPT, watch)?;
         results.reports.insert("engine".to_owned(), report);
+        let kept = self.folder.keep_flight();
+        kept.map_err(|error| system("keeping the failures", error))?;
         if self.scenario.place != Place::Nowhere {
             let report = stage.dismiss(Side::Loadgen, PROMPT, watch)?;
             results.loadgen = loadgen_report(&report);

@@ -2,7 +2,7 @@
 //! turns and trains. Called by `table`.
 
 use super::Row;
-use crate::quantity::scaled;
+use crate::quantity::{grouped, scaled};
 use crate::record::Record;
 use crate::record::stages::{StageFigures, percentile};
 use sirocco_dispatch::stopwatch::{STAGES, Stage};
@@ -62,6 +62,19 @@ pub fn rows(record: &Record) -> Vec<Row> {
     });
     rows.push(turns(stages));
     rows
+}
+
+/// Where the failures are told one by one, if there are any.
+pub fn failures(record: &Record) -> Option<Row> {
+    let report = record.reports.get("engine")?;
+    let count = |name: &str| report["failures"][name].as_u64().unwrap_or(0);
+    (count("kept") > 0).then(|| Row {
+        figure: "failures kept",
+        value: format!("{} of {}", grouped(count("kept")), grouped(count("seen"))),
+        method: "flight recorder: target/sirocco/flight.txt as ladders, flight.pcap for a decoder"
+            .to_owned(),
+        target: String::new(),
+    })
 }
 
 fn turns(stages: &StageFigures) -> Row {

@@ -3,6 +3,7 @@
 //! The command line and docs/configuration.md are made from this; nothing else holds a default. It reads
 //! no file and no environment.
 
+use crate::flight::KEPT_MAX;
 use crate::token::{TOKEN_LIFETIME_S, TOKEN_LIFETIME_S_MAX};
 use crate::transaction::RETRIES_MAX;
 use crate::used::{REMEMBERED_MAX, REMEMBERED_MIN};
@@ -160,6 +161,8 @@ pub struct EngineConfig {
     pub tokens_remembered: usize,
     /// Whether the worker tells where its time goes; off only to measure what that costs.
     pub stages: bool,
+    /// Failures of each cause that the flight recorder keeps; 0 = none.
+    pub flight_recorder: usize,
 }
 
 impl Default for EngineConfig {
@@ -198,6 +201,7 @@ impl Default for EngineConfig {
             token_lifetime_s: TOKEN_LIFETIME_S,
             tokens_remembered: 1 << 22,
             stages: true,
+            flight_recorder: 32,
         }
     }
 }
@@ -348,7 +352,7 @@ impl EngineConfig {
     }
 
     /// What memory is taken at the start.
-    fn bounds_of_memory(&self) -> [Bound; 4] {
+    fn bounds_of_memory(&self) -> [Bound; 5] {
         const BUFFERS: &str = "4 to 4096";
         let octets = u64::from(self.socket_buffer_bytes);
         let remembered = self.tokens_remembered as u64;
@@ -375,6 +379,13 @@ impl EngineConfig {
                 low,
                 high,
                 "1024 to 268435456",
+            ),
+            (
+                "flight-recorder",
+                self.flight_recorder as u64,
+                0,
+                KEPT_MAX as u64,
+                "0 to 1024",
             ),
         ]
     }

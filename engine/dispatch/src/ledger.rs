@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Why a target failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Writes the name that reports use: `delivered`, `stored`, `expired`, `cancelled`, or the cause of a failure.
+    pub fn write_name(self, out: &mut String) {
+        match self {
+            Outcome::Delivered => out.push_str("delivered"),
+            Outcome::Stored => out.push_str("stored"),
+            Outcome::Expired => out.push_str("expired"),
+            Outcome::Cancelled => out.push_str("cancelled"),
+            Outcome::Failed(Cause::Status(status)) => {
+                let _ = write!(out, "{status}");
+            }
+            Outcome::Failed(named) => out.push_str(Cause::NAMED[named.index()]),
+        }
+    }
+
     /// The outcome as one number, as the outcome record keeps it: the status code, or 1000 and above.
     #[must_use]
     pub fn code(self) -> u16 {

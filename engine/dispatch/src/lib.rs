@@ -13,6 +13,7 @@ pub mod branch;
 pub mod change;
 pub mod config;
 pub mod contents;
+pub mod flight;
 pub mod intake;
 pub mod kept;
 pub mod ledger;

@@ -169,6 +169,15 @@ pub struct StageReport {
     pub total: StageTimes,
 }
 
+/// What the flight recorder has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Failed transactions and sessions since the start; none while the recorder is off.
+    pub seen: u64,
+    /// Those of them that are kept.
+    pub kept: u64,
+}
+
 /// The report of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineReport {
@@ -198,6 +207,9 @@ pub struct EngineReport {
     pub behind: u64,
     /// What the load at work has offered, or the last one that ended.
     pub offered: Offered,
+    /// Failures that the flight recorder has seen, and those that it keeps.
+    #[serde(default)]
+    pub failures: Failures,
     /// Sends that the kernel refused.
     pub sends_refused: u64,
     /// Receives ended for want of buffers.

@@ -9,6 +9,7 @@
 use crate::branch::{BranchKey, Handle};
 use crate::config::EngineConfig;
 use crate::contents;
+use crate::flight::Recorder;
 use crate::intake::{Candidate, Intake, Stock, Summary};
 use crate::kept::{KeptTexts, Place, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
@@ -41,6 +42,7 @@ mod admit;
 mod answer;
 mod depart;
 mod drain;
+mod flight;
 mod select;
 mod session;
 
@@ -134,6 +136,8 @@ pub struct Shard {
     pub latency_us: Histogram<u64>,
     /// Outcomes SIR by SIR, if they are recorded.
     pub outcomes: Option<OutcomeLog>,
+    /// The last failures.
+    flights: Recorder,
     intake: Intake,
     candidates: VecDeque<Candidate>,
     batch: Vec<Candidate>,
@@ -217,6 +221,7 @@ impl Shard {
             ledger: Ledger::default(),
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("fixed bounds"),
             outcomes: config.record_outcomes.then(OutcomeLog::default),
+            flights: Recorder::new(config.flight_recorder),
             intake: Intake::new(),
             candidates: VecDeque::with_capacity(256),
             batch: Vec::with_capacity(256),
@@ -527,13 +532,22 @@ impl Shard {
 
     /// Ends a transaction that has been found, and its unit with it.
     fn conclude(&mut self, now: u64, handle: Handle, outcome: Outcome) {
-        let ended = self.close(now, handle, outcome, false);
+        let ended = self.close(now, handle, outcome, None);
         self.settle_target(&ended.target, outcome);
     }
 
     /// Ends a transaction that has been found; its unit is the caller's to settle or to keep.
-    fn close(&mut self, now: u64, handle: Handle, outcome: Outcome, answered: bool) -> Transaction {
-        let ended = self.remove(now, handle, answered);
+    fn close(
+        &mut self,
+        now: u64,
+        handle: Handle,
+        outcome: Outcome,
+        answer: Option<&[u8]>,
+    ) -> Transaction {
+        let ended = self.remove(now, handle, answer.is_some());
+        if !matches!(outcome, Outcome::Delivered | Outcome::Stored) {
+            self.record_failure((now, handle), &ended, outcome, answer);
+        }
         if self.measured.contains(&ended.target.due_ns) {
             let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
             self.latency_us.saturating_record(waited_us.max(1));

@@ -83,6 +83,8 @@ pub struct Transaction {
     /// Transmissions so far in the low half (11 at most over UDP), earlier transactions of the same
     /// target after a 503 in the high half.
     counts: u8,
+    /// State in the two low bits, then the part of the tick at which it was first sent, then the window
+    /// mark.
     state_and_window: u8,
 }
 
@@ -90,6 +92,14 @@ const _: () = assert!(size_of::<Transaction>() == 64);
 
 /// Set while the transaction counts against its next hop's window.
 const IN_WINDOW: u8 = 0x80;
+/// The bits of the state.
+const STATE: u8 = 0x03;
+/// The bits of the part of a tick.
+const PART: u8 = 0x7c;
+/// Parts of a tick that are told apart.
+const PARTS: u64 = 32;
+/// How finely a transaction knows when it was first sent, in nanoseconds.
+pub const FIRST_SENT_WITHIN_NS: u64 = TICK_NS / PARTS;
 /// Retries that a transaction can count.
 pub const RETRIES_MAX: u8 = 15;
 
@@ -122,7 +132,7 @@ impl Transaction {
     #[inline]
     #[must_use]
     pub fn state(&self) -> State {
-        match self.state_and_window & !IN_WINDOW {
+        match self.state_and_window & STATE {
             0 => State::Free,
             1 => State::Queued,
             2 => State::Trying,
@@ -130,10 +140,10 @@ impl Transaction {
         }
     }
 
-    /// Moves it to `state`; the window mark stays.
+    /// Moves it to `state`; the other bits stay.
     #[inline]
     pub fn set_state(&mut self, state: State) {
-        self.state_and_window = self.state_and_window & IN_WINDOW | state as u8;
+        self.state_and_window = self.state_and_window & !STATE | state as u8;
     }
 
     /// Takes it out of its next hop's window; `false` if it had left before.
@@ -149,10 +159,21 @@ impl Transaction {
     pub fn transmitted(&mut self, now: u64) -> u64 {
         if self.transmissions() == 0 {
             self.started_tick = (now / TICK_NS) as u16;
+            let part = (now % TICK_NS / FIRST_SENT_WITHIN_NS) as u8;
+            self.state_and_window = self.state_and_window & !PART | part << 2;
             self.set_state(State::Trying);
         }
         self.counts += u8::from(self.transmissions() < 0x0f);
         now + self.timer_e_ns().min(self.timer_f_left_ns(now))
+    }
+
+    /// When it was first sent, in nanoseconds, rounded down to [`FIRST_SENT_WITHIN_NS`]; it was, and at most 327 s
+    /// ago.
+    #[must_use]
+    pub fn first_sent_ns(&self, now: u64) -> u64 {
+        let tick = now / TICK_NS;
+        let started = tick - u64::from((tick as u16).wrapping_sub(self.started_tick));
+        started * TICK_NS + u64::from((self.state_and_window & PART) >> 2) * FIRST_SENT_WITHIN_NS
     }
 
     /// Whether Timer F has fired by `now`.

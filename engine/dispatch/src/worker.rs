@@ -5,6 +5,7 @@
 //! shard's to decide; this module decides when. It blocks in the kernel only where nothing is due.
 
 use crate::config::{EngineConfig, Idle};
+use crate::flight::FlightLog;
 use crate::live::{Live, Progress};
 use crate::order::Order;
 use crate::outlet::Outlet;
@@ -41,6 +42,8 @@ pub enum Command {
     StopLoads,
     /// Report now.
     Report,
+    /// Tell what the flight recorder has kept.
+    Flights,
     /// Take no more orders, end when nothing is in flight or the drain time is over.
     Drain,
     /// End now; what is in flight is cancelled and named.
@@ -68,6 +71,8 @@ pub enum Event {
     },
     /// The report that was asked for.
     Report(Box<EngineReport>),
+    /// What the flight recorder has kept.
+    Flights(Box<FlightLog>),
 }
 
 /// What a started worker says of itself.
@@ -354,6 +359,10 @@ impl<'a> Worker<'a> {
                 let report = Box::new(self.report());
                 let _ = self.lines.events.try_send(Event::Report(report));
             }
+            Command::Flights => {
+                let log = Box::new(self.shard.flight_log());
+                let _ = self.lines.events.try_send(Event::Flights(log));
+            }
             Command::Drain => self.begin_drain(),
             Command::Stop => self.stopped = true,
         }
@@ -428,6 +437,7 @@ impl<'a> Worker<'a> {
             time_to_session_us: Latency::of(self.shard.time_to_session_us()),
             replies_dropped: self.shard.replies_dropped(),
             stray: self.shard.ledger.stray,
+            failures: self.shard.failures(),
             behind: self.behind,
             offered: self.shard.offered(),
             index_bytes: self.shard.index.memory_bytes(),

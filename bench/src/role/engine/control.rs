@@ -3,6 +3,8 @@
 //! channels and relaxed counters, so it never delays a turn.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 use serde::Serialize;
 use sirocco_dispatch::change::IndexChange;
 use sirocco_dispatch::config::EngineConfig;
+use sirocco_dispatch::flight::FlightLog;
 use sirocco_dispatch::live::Live;
 use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
 use sirocco_dispatch::order::{Audience, Order};
@@ -22,6 +25,7 @@ use sirocco_schedule::{Plan, Shape, Steer};
 use super::Failure;
 use super::door::{Applied, Arrival, answer};
 use super::window::{self, Window};
+use crate::flight::{self, Origin};
 use crate::role::protocol::{EngineCommand, LoadRequest};
 use crate::role::{complain, emit};
 use crate::scenario::{Wanted, order};
@@ -65,6 +69,8 @@ pub struct Control {
     ending: bool,
     /// What became of the changes that came by stdin.
     applied: (Sender<Applied>, Receiver<Applied>),
+    /// Where failures are written, and the engine's address.
+    flight: Option<(PathBuf, SocketAddr)>,
 }
 
 /// What the due times of a load follow from; none where the windows set the pace.
@@ -121,7 +127,15 @@ impl Control {
             lags_us: Vec::new(),
             ending: false,
             applied: bounded(CHANGES_MAX),
+            flight: None,
         }
+    }
+
+    /// The same, which writes the failures of the engine at an address when it is told to.
+    #[must_use]
+    pub fn with_flight(mut self, flight: Option<(PathBuf, SocketAddr)>) -> Self {
+        self.flight = flight;
+        self
     }
 
     /// Runs until the worker ends, which closes its channel of events.
@@ -230,6 +244,10 @@ impl Control {
             EngineCommand::Drain => self.drain_until = Some(Instant::now() + self.drain),
             EngineCommand::Books => self.ask(Purpose::Drained),
             EngineCommand::Stop => self.command(Command::Stop),
+            EngineCommand::Flight if self.flight.is_none() => {
+                complain("nowhere to write failures to: start the engine with --flight PREFIX");
+            }
+            EngineCommand::Flight => self.command(Command::Flights),
             EngineCommand::Steer(change) => self.command(Command::Steer(change)),
             EngineCommand::Load(request) => self.load(&request),
             // The door reads orders and changes itself.
@@ -294,6 +312,7 @@ impl Control {
                 let loads = steered;
                 emit("steered", &Steering { change, loads });
             }
+            Event::Flights(log) => self.write_flights(&log),
             Event::Report(report) => match self.asked.pop_front() {
                 Some(Purpose::Marked) => self.window.begin = *report,
                 Some(Purpose::Unmarked) => self.window.end = *report,
@@ -305,6 +324,17 @@ impl Control {
                 }
                 None => {}
             },
+        }
+    }
+
+    fn write_flights(&self, log: &FlightLog) {
+        let Some((prefix, local)) = &self.flight else {
+            return;
+        };
+        match flight::write(log, Origin::here(*local), prefix) {
+            Ok(Some(written)) => emit("flight", &written),
+            Ok(None) => complain("nothing has failed, so there is nothing to write"),
+            Err(error) => complain(error),
         }
     }
 

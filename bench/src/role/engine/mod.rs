@@ -30,6 +30,7 @@ use super::population::{read, spec};
 use super::protocol::EngineReady;
 use super::{EXIT_INVALID, EXIT_USAGE, complain, emit};
 use crate::cli::EngineArgs;
+use crate::flight::{self, Origin};
 use crate::run::child::die_with_parent;
 
 /// Commands and events under way between the threads; a worker takes 64 commands a turn.
@@ -121,7 +122,9 @@ fn work(args: &EngineArgs, config: &EngineConfig) -> Result<(), Failure> {
     })?;
     if let Ok(Started { ready, waker }) = started.recv() {
         emit("ready", &ready);
+        let flight = args.flight.clone().zip(ready.address.parse().ok());
         let control = control::Control::new(config, commands, waker, Arc::clone(&live));
+        let control = control.with_flight(flight);
         control.run(&happened, &door::open(args.socket.as_deref())?)?;
     }
     let report = worker
@@ -138,6 +141,7 @@ struct Population {
     policy: Policy,
     spec: sirocco_index::population::GenerateSpec,
     record: Option<std::path::PathBuf>,
+    flight: Option<std::path::PathBuf>,
 }
 
 impl Population {
@@ -160,6 +164,7 @@ impl Population {
             },
             spec: spec(args.generate.unwrap_or(0), &args.population_shape, hops),
             record: args.record_sirs.clone(),
+            flight: args.flight.clone(),
         })
     }
 
@@ -227,7 +232,9 @@ fn worker(
         live,
         remainder: &mut remainder,
     };
+    let mut local = None;
     let (report, shard) = worker::run(config, index, lines, |introduced| {
+        local = introduced.address;
         said.address = introduced
             .address
             .map(|address| address.to_string())
@@ -251,6 +258,11 @@ fn worker(
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         outcomes.write(&mut out)?;
         out.flush()?;
+    }
+    if let (Some(prefix), Some(local)) = (&population.flight, local)
+        && let Some(written) = flight::write(&shard.flight_log(), Origin::here(local), prefix)?
+    {
+        emit("flight", &written);
     }
     Ok(report)
 }

@@ -17,6 +17,8 @@ pub(super) const READ_MAX: usize = 64;
 pub(super) struct Answer {
     handle: Handle,
     status: u16,
+    /// Its place in the train.
+    place: u16,
 }
 
 impl Shard {
@@ -33,42 +35,55 @@ impl Shard {
         watch: &mut impl Watch,
     ) {
         self.peer = peer;
-        for datagram in octets.chunks(segment.max(1)) {
+        let segment = segment.max(1);
+        for (place, datagram) in octets.chunks(segment).enumerate() {
             if self.read.len() == READ_MAX {
-                self.end_read(now, watch);
+                self.end_read(now, (octets, segment), watch);
             }
-            if !self.read_known(datagram) {
-                self.end_read(now, watch);
+            if !self.read_known(datagram, place) {
+                self.end_read(now, (octets, segment), watch);
                 let stage = self.answer_one(now, datagram);
                 watch.split(stage);
             }
         }
-        self.end_read(now, watch);
+        self.end_read(now, (octets, segment), watch);
     }
 
     /// Reads an answer of a known shape; `false` if it has none.
     #[inline]
-    fn read_known(&mut self, datagram: &[u8]) -> bool {
+    fn read_known(&mut self, datagram: &[u8], place: usize) -> bool {
         let Some((branch, status)) = self.shapes.recognise(datagram) else {
             return false;
         };
         if let Some(handle) = self.recognise_branch(branch) {
-            self.read.push(Answer { handle, status });
+            let place = place as u16;
+            self.read.push(Answer {
+                handle,
+                status,
+                place,
+            });
         }
         true
     }
 
-    /// Ends the transactions of the answers that were read.
+    /// Ends the transactions of the answers that were read from a train.
     #[inline]
-    fn end_read(&mut self, now: u64, watch: &mut impl Watch) {
+    fn end_read(&mut self, now: u64, (octets, segment): (&[u8], usize), watch: &mut impl Watch) {
         if self.read.is_empty() {
             return;
         }
         watch.split(Stage::Parse);
         let mut read = std::mem::take(&mut self.read);
-        for Answer { handle, status } in read.drain(..) {
+        for Answer {
+            handle,
+            status,
+            place,
+        } in read.drain(..)
+        {
             if self.is_answerable(handle) {
-                self.finish(now, handle, status, None);
+                let start = usize::from(place) * segment;
+                let datagram = &octets[start..octets.len().min(start + segment)];
+                self.finish(now, handle, (status, datagram), None);
             }
         }
         self.read = read;
@@ -96,18 +111,24 @@ impl Shard {
             return Stage::Session;
         }
         if let Some(handle) = self.match_message(&message) {
-            self.end_parsed(now, &message, (handle, status));
+            self.end_parsed(now, (&message, datagram), (handle, status));
         }
         Stage::Parse
     }
 
-    fn end_parsed(&mut self, now: u64, message: &Message<'_>, (handle, status): (Handle, u16)) {
+    fn end_parsed(
+        &mut self,
+        now: u64,
+        (message, datagram): (&Message<'_>, &[u8]),
+        (handle, status): (Handle, u16),
+    ) {
+        let answer = (status, datagram);
         match status {
-            100..200 => self.proceed(handle),
-            503 => self.finish(now, handle, status, message.retry_after_seconds()),
+            100..200 => self.proceed(now, handle, status),
+            503 => self.finish(now, handle, answer, message.retry_after_seconds()),
             200..700 => {
                 self.shapes.learn(message);
-                self.finish(now, handle, status, None);
+                self.finish(now, handle, answer, None);
             }
             _ => self.ledger.stray.bad_status += 1,
         }
@@ -160,22 +181,29 @@ impl Shard {
 
     /// RFC 3261 17.1.2.2: a provisional response moves the transaction to Proceeding.
     #[cold]
-    fn proceed(&mut self, handle: Handle) {
+    fn proceed(&mut self, now: u64, handle: Handle, status: u16) {
         self.ledger.stray.provisional += 1;
         if let Some(transaction) = self.transactions.find(handle) {
             transaction.set_state(State::Proceeding);
+            self.flights.provisional(now, handle, status);
         }
     }
 
     #[inline]
-    fn finish(&mut self, now: u64, handle: Handle, status: u16, retry_after: Option<u32>) {
+    fn finish(
+        &mut self,
+        now: u64,
+        handle: Handle,
+        (status, datagram): (u16, &[u8]),
+        retry_after: Option<u32>,
+    ) {
         self.ledger.sirs_answered += 1;
         let outcome = match status {
             202 => Outcome::Stored,
             200..300 => Outcome::Delivered,
             _ => Outcome::Failed(Cause::Status(status)),
         };
-        let ended = self.close(now, handle, outcome, true);
+        let ended = self.close(now, handle, outcome, Some(datagram));
         if matches!(outcome, Outcome::Delivered | Outcome::Stored) {
             let expiry_s = self.reception.token_key.expiry_s(ended.target.due_ns);
             self.reception.pushes.owe(expiry_s);

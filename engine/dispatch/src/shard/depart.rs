@@ -133,6 +133,7 @@ impl Shard {
                 self.ledger.sirs_sent += 1;
             } else {
                 self.ledger.retransmissions += 1;
+                self.flights.again(now, handle);
             }
             let due = transaction.transmitted(now);
             self.wheel.arm(due, handle);
@@ -140,6 +141,23 @@ impl Shard {
         });
         self.ledger.bytes_written += written as u64;
         length
+    }
+
+    /// Renders the SIR of a transaction once more, octet by octet as it was sent, at the end of `out`.
+    pub(super) fn render_again(&self, target: &Target, handle: Handle, out: &mut Vec<u8>) {
+        let rendering = Rendering {
+            compiled: self.templates.at(target.template),
+            index: &self.index,
+            kept: &self.kept,
+            branch_key: &self.branch_key,
+            token_key: &self.reception.token_key,
+            intake: &self.intake,
+        };
+        let start = out.len();
+        out.resize(start + rendering.compiled.template.len(), 0);
+        let segment = &mut out[start..];
+        rendering.compiled.template.fill(segment);
+        rendering.render(target, handle, segment);
     }
 
     /// The kernel is done with slab `number`. Where it refused, the SIRs aboard have failed.

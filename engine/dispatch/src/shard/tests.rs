@@ -9,6 +9,7 @@ use sirocco_wire::sip::message::Message;
 use std::net::SocketAddrV4;
 
 mod answers;
+mod flight;
 mod sessions;
 mod waiting;
 
