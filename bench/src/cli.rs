@@ -4,6 +4,7 @@
 mod compare;
 pub mod find;
 mod nightly;
+mod plan;
 mod report;
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use crate::quantity::{self, Rate};
 
 pub use compare::{CompareArgs, TermsArgs};
 pub use nightly::NightlyArgs;
+pub use plan::PlanArgs;
 pub use report::ReportArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
@@ -51,6 +53,8 @@ pub enum Role {
     Loadgen(LoadgenArgs),
     /// Run a suite, keep its history, hold counters to a baseline and find changes in the times.
     Nightly(NightlyArgs),
+    /// Plan capacity from measured records: subscribers in, workers, machines, memory and pages out.
+    Plan(PlanArgs),
     /// Make or check a population file.
     #[command(subcommand)]
     Population(PopulationCommand),

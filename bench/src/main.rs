@@ -8,6 +8,7 @@ mod find;
 mod flight;
 mod host;
 mod nightly;
+mod plan;
 mod progress;
 mod quantity;
 mod record;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Role::Engine(args) => role::engine::start(args),
         Role::Loadgen(args) => role::loadgen::start(args),
         Role::Nightly(args) => nightly::start(args),
+        Role::Plan(args) => plan::start(args),
         Role::Population(command) => role::population::start(command),
         Role::Report(args) => report::start(args),
     })

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod rank;
+pub mod student;
 
 use serde::{Deserialize, Serialize};
 
