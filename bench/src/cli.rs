@@ -1,6 +1,7 @@
 //! The command line: every role and its options, each stated once with its unit and default. Parsing
 //! only; nothing here opens a socket or a file. Called by `main`, which turns an error into exit code 4.
 
+mod ab;
 mod compare;
 pub mod find;
 mod nightly;
@@ -16,6 +17,7 @@ use sirocco_schedule::Arrivals;
 
 use crate::quantity::{self, Rate};
 
+pub use ab::AbArgs;
 pub use compare::{CompareArgs, TermsArgs};
 pub use nightly::NightlyArgs;
 pub use plan::PlanArgs;
@@ -41,6 +43,8 @@ pub struct Cli {
 /// The roles of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Role {
+    /// Build two revisions, run them in pairs, and tell what differs beyond the noise.
+    Ab(AbArgs),
     /// Run a scenario with engine and loadgen as two processes, and publish a record.
     Bench(BenchArgs),
     /// Measure what the kernel alone lets two cores exchange, with no Sirocco code.

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::Build;
+pub use build::{Build, binary_hash};
 pub use hardware::Hardware;
 pub use key::Weight;
 

@@ -1,6 +1,7 @@
 //! The command `sirocco`: one binary, its roles as subcommands, so that one build serves production and
 //! bench. This file picks the role and turns its outcome into an exit code; each role lives beside it.
 
+mod ab;
 mod ceiling;
 mod cli;
 mod compare;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(match &cli.role {
+        Role::Ab(args) => ab::start(args),
         Role::Bench(args) => run::start(args),
         Role::Ceiling(args) => measure_ceiling(args),
         Role::Compare(args) => compare::start(args),

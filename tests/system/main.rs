@@ -3,6 +3,7 @@
 //! A target of the package `sirocco`, so that cargo builds the command for it. No figure of time is held
 //! here: a run may be invalid on this machine, but its record must be whole and its ledger must balance.
 
+mod ab;
 mod bench;
 mod compare;
 mod flight;

@@ -44,7 +44,7 @@ pub struct TermsArgs {
 }
 
 /// Reads a confidence: 50 % to 99.9 %, which 2,000 resamples can still tell.
-fn confidence(text: &str) -> Result<f64, String> {
+pub(super) fn confidence(text: &str) -> Result<f64, String> {
     match quantity::share(text) {
         Ok(share @ 0.5..=0.999) => Ok(share),
         _ => Err("give a confidence from 50% to 99.9%".to_owned()),

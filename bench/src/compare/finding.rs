@@ -103,10 +103,6 @@ pub fn groups(metric: &Metric, a: &[f64], b: &[f64], terms: &Terms) -> Option<Fi
 
 /// Compares samples measured in pairs `(a, b)`. `None` when there are none.
 #[must_use]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the program makes no runs in pairs yet")
-)]
 pub fn pairs(metric: &Metric, samples: &[(f64, f64)], terms: &Terms) -> Option<Finding> {
     let (a, b): (Vec<f64>, Vec<f64>) = samples.iter().copied().unzip();
     let mut finding = begin(metric, &a, &b)?;

@@ -44,7 +44,7 @@ pub enum SideError {
 }
 
 /// The records of one scenario on one side, one at least.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
     /// File and content of each record, by name.
     pub records: Vec<(PathBuf, Value)>,

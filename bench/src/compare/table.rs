@@ -27,21 +27,24 @@ pub fn comparison(comparison: &Comparison) -> String {
             times as f64 * (1.0 - terms.confidence),
         ));
     }
-    text.push_str(&closing(findings(), terms.threshold));
+    text.push_str(&closing(
+        findings(),
+        &format!(
+            "no time by more than {:.1} % over its whole interval",
+            terms.threshold * 100.0
+        ),
+    ));
     text
 }
 
-/// What the exit code says, in words.
-pub fn closing<'a>(findings: impl Iterator<Item = &'a Finding>, threshold: f64) -> String {
+/// What the exit code says, in words; `passed` says what times were held to.
+pub fn closing<'a>(findings: impl Iterator<Item = &'a Finding>, passed: &str) -> String {
     let regressed: Vec<String> = findings
         .filter(|finding| finding.regression)
         .map(|finding| format!("{} {}", finding.metric, change(finding)))
         .collect();
     match regressed.len() {
-        0 => format!(
-            "no regression shown: no count is worse, no time by more than {:.1} % over its whole interval\n",
-            threshold * 100.0
-        ),
+        0 => format!("no regression shown: no count is worse, {passed}\n"),
         1 => format!("1 regression: {}\n", regressed[0]),
         count => format!("{count} regressions: {}\n", regressed.join(", ")),
     }
@@ -105,7 +108,7 @@ pub fn findings(findings: &[Finding]) -> String {
 }
 
 /// Order of the rows: regressions, other differences, then the rest as the metrics are listed.
-fn rank(finding: &Finding) -> (bool, u8) {
+pub fn rank(finding: &Finding) -> (bool, u8) {
     let group = match finding.word {
         Word::Worse => 0,
         Word::Better => 1,
@@ -126,7 +129,7 @@ fn noise(finding: &Finding) -> String {
     format!("{}, {} %", share(&finding.a), share(&finding.b))
 }
 
-fn verdict(finding: &Finding) -> String {
+pub fn verdict(finding: &Finding) -> String {
     let control = match finding.control {
         true => " (machine)",
         false => "",
@@ -141,7 +144,7 @@ fn verdict(finding: &Finding) -> String {
     }
 }
 
-fn value(finding: &Finding, value: f64) -> String {
+pub fn value(finding: &Finding, value: f64) -> String {
     if !finding.counted {
         return scaled(value);
     }

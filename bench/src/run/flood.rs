@@ -105,7 +105,7 @@ struct Forge {
 }
 
 /// Stands in the text where a name goes.
-const NAME: &str = "NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN";
+const NAME: &str = "00210021002100210021002100210021";
 
 impl Forge {
     fn new(target: SocketAddr) -> Self {
