@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sirocco_schedule::Arrivals;
+use sirocco_schedule::{Arrivals, Shape};
 
 use crate::quantity::{self, Rate};
 
@@ -46,7 +46,7 @@ pub enum Role {
     /// Build two revisions, run them in pairs, and tell what differs beyond the noise.
     Ab(AbArgs),
     /// Run a scenario with engine and loadgen as two processes, and publish a record.
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Measure what the kernel alone lets two cores exchange, with no Sirocco code.
     Ceiling(CeilingArgs),
     /// Compare records: what is better, what is worse, and what cannot be told.
@@ -88,6 +88,10 @@ pub struct BenchArgs {
     /// Offered SIRs a second such as 500k (open loop), or max.
     #[arg(long, value_name = "R|max")]
     pub rate: Option<Rate>,
+    /// The rate at each moment, such as "ramp 0..500k/10s, hold 20s, spike x4/2s, hold 20s", in the place
+    /// of a rate and a length; docs/load.md has the grammar and the storms.
+    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["rate", "duration"])]
+    pub load: Option<Shape>,
     /// How orders follow each other at a rate: constant, at equal distances, or poisson.
     #[arg(long, value_name = "KIND")]
     pub arrivals: Option<Arrivals>,
@@ -347,7 +351,7 @@ mod tests {
             .into_iter()
             .chain(arguments.split_whitespace());
         match Cli::try_parse_from(words).unwrap().role {
-            Role::Bench(bench) => bench,
+            Role::Bench(bench) => *bench,
             other => panic!("{other:?}"),
         }
     }

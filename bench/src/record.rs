@@ -3,6 +3,7 @@
 //! ratios of what it holds; the verdict is beside it. Written by the bench, read by whoever compares.
 
 mod limit;
+mod load;
 mod sessions;
 pub mod stages;
 
@@ -23,6 +24,7 @@ use crate::verdict::Verdict;
 use crate::verify::Verification;
 
 pub use limit::{BaselineFigures, Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
+pub use load::{LoadFigures, LoadPoint, Recovery, SegmentFigures};
 pub use sessions::{
     FloodFigures, HoldFigures, ModeFigures, OutcomeFigures, SessionFigures, SessionRun, SippFigures,
 };
@@ -232,7 +234,7 @@ impl LedgerFigures {
 /// One measured run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunFigures {
-    /// `max`, or the offered rate.
+    /// `max`, the offered rate, or `load` where it had a shape.
     pub rate: String,
     /// What it was for: `rate` or `latency`.
     pub purpose: String,
@@ -249,6 +251,9 @@ pub struct RunFigures {
     /// What the whole run offered, warm-up included: the digest of its schedule and changes made live.
     #[serde(default)]
     pub offered: Offered,
+    /// The course of a load with a shape.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadFigures>,
     /// The engine's figures in this run.
     pub engine: EngineFigures,
     /// Where the worker's wall time went in this run.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_loadgen::{Mix, MixError};
-use sirocco_schedule::Arrivals;
+use sirocco_schedule::{Arrivals, Shape};
 
 use crate::cli::BenchArgs;
 use crate::find::criterion::Criterion;
@@ -99,11 +99,14 @@ pub struct Population {
 }
 
 /// How long, how often, how fast.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Runs {
     /// SIRs a second, or "max".
     pub rate: Rate,
+    /// The rate at each moment in the place of `rate` and of the lengths below; docs/load.md has its grammar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Shape>,
     /// How orders follow each other where the rate is a number: at equal distances, or as a Poisson process.
     #[serde(default)]
     pub arrivals: Arrivals,
@@ -327,6 +330,13 @@ impl Scenario {
     pub fn with(mut self, args: &BenchArgs) -> Result<Self, ScenarioError> {
         let runs = &mut self.runs;
         runs.rate = args.rate.unwrap_or(runs.rate);
+        if args.rate.is_some() {
+            runs.load = None;
+        }
+        if let Some(load) = &args.load {
+            // A shape has the length that it says: one run of it unless more are asked for.
+            (runs.load, runs.repetitions) = (Some(load.clone()), 1);
+        }
         runs.arrivals = args.arrivals.unwrap_or(runs.arrivals);
         runs.repetitions = args.repetitions.unwrap_or(runs.repetitions);
         if let Some(length) = args.duration {

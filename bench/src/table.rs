@@ -3,6 +3,7 @@
 //! differ. Also the table of `sirocco ceiling`.
 
 mod limit;
+mod load;
 mod sessions;
 mod stages;
 
@@ -138,6 +139,8 @@ pub fn bench(record: &Record) -> String {
     }
     let modes = sessions::addressing(&record.addressing);
     let mut text = format!("{}\n{modes}{table}\n", headline(record));
+    let shaped = record.runs.iter().rev().find_map(|run| run.load.as_ref());
+    text.push_str(&shaped.map(load::text).unwrap_or_default());
     for notice in &record.notices {
         text.push_str(&format!("notice: {notice}\n"));
     }
@@ -169,9 +172,10 @@ fn headline(record: &Record) -> String {
         ),
         Place::Direct => "wire headline, an address a device, one datagram each".to_owned(),
     };
-    let repeated = match record.limit {
-        Some(_) => String::new(),
-        None => format!(
+    let repeated = match (&record.limit, &config.runs.load) {
+        (Some(_), _) => String::new(),
+        (None, Some(_)) => format!("{} ", plural(config.runs.repetitions, "repetition")),
+        (None, None) => format!(
             "{} of {:.1} s ",
             plural(config.runs.repetitions, "repetition"),
             config.runs.measured_ms as f64 / 1000.0
@@ -231,7 +235,7 @@ fn rows(record: &Record) -> Vec<Row> {
             value: scaled(record.sirs_per_s),
             method: format!(
                 "offered {}; final responses per wall second; {}",
-                record.config.runs.rate,
+                offered(record),
                 range(&record.sirs_per_s_spread)
             ),
             target: held(targets.rate, record.sirs_per_s),
@@ -257,6 +261,22 @@ fn rows(record: &Record) -> Vec<Row> {
     rows
 }
 
+/// What was offered, and that it was changed by hand.
+fn offered(record: &Record) -> String {
+    let runs = &record.config.runs;
+    let rate = match &runs.load {
+        Some(_) => "a shape".to_owned(),
+        None => runs.rate.to_string(),
+    };
+    let changes: usize = (record.runs.iter())
+        .map(|run| run.offered.steers.len())
+        .sum();
+    match changes {
+        0 => rate,
+        changes => format!("{rate}, changed {changes} times by hand"),
+    }
+}
+
 /// A spinning worker burns its core at any rate below the greatest: the figure then is no price.
 fn idling(record: &Record) -> &'static str {
     let spins = record
@@ -265,7 +285,9 @@ fn idling(record: &Record) -> &'static str {
         .get("idle")
         .and_then(|idle| idle.as_str())
         == Some("spin");
-    match record.config.runs.rate {
+    let runs = &record.config.runs;
+    match runs.rate {
+        _ if spins && runs.load.is_some() => ", idle spinning included",
         Rate::PerSecond(_) if spins => ", idle spinning included",
         _ => "",
     }
@@ -376,7 +398,7 @@ fn latency_rows(record: &Record, targets: Targets) -> Vec<Row> {
             microseconds(latency.p999)
         ),
         method: format!(
-            "open loop at {} SIRs/s, from the due time, unanswered ones included; max {}",
+            "open loop at {} SIRs/s on average, from the due time, unanswered ones included; max {}",
             scaled(latency.offered_per_s),
             microseconds(latency.max)
         ),

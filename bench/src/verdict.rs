@@ -7,7 +7,7 @@ mod sessions;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Record, RunFigures};
+use crate::record::{LoadFigures, Record, RunFigures};
 use crate::scenario::Place;
 
 /// The stages may be off the wall time by this share: two clocks, and a stamp at each end.
@@ -203,6 +203,10 @@ fn load(record: &Record, verdict: &mut Verdict) {
                 run.rate, checks.lag_p99_us_max
             ));
         }
+        if let Some(load) = &run.load {
+            shape(load, verdict);
+            continue;
+        }
         // What was changed by hand was not offered at that rate.
         if !run.offered.steers.is_empty() {
             continue;
@@ -224,6 +228,23 @@ fn load(record: &Record, verdict: &mut Verdict) {
             "the loadgen answered {lag:.0} us late at p99, {} us are allowed",
             checks.lag_p99_us_max
         ));
+    }
+}
+
+/// Whether a shape was offered as it was given; how it was answered is the figure.
+fn shape(load: &LoadFigures, verdict: &mut Verdict) {
+    if !load.is_whole {
+        verdict.invalid(
+            "the shape was not offered whole: it was stopped, or the engine had not taken all of it \
+             runs.drain-ms-max after its end"
+                .to_owned(),
+        );
+    }
+    if load.is_cut {
+        verdict.invalid(
+            "the run had more intervals and segments than are kept; make the shape or its pauses shorter"
+                .to_owned(),
+        );
     }
 }
 

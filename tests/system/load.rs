@@ -1,4 +1,4 @@
-//! The load of a bench from the command line: changed while it measures.
+//! The load of a bench from the command line: its shape, its course in the record, changed while it measures.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -16,10 +16,20 @@ use crate::sirocco;
 /// Starts a bench of the scenario without sockets; its record is `record.json`.
 fn start(directory: &Path, arguments: &str) -> Guarded {
     let mut command = sirocco(directory);
-    let own = "bench --scenario null --identities 1000 --repetitions 1 --no-ceiling \
+    let own = "--identities 1000 --repetitions 1 --no-ceiling \
                --allow-shared-core --quiet --json record.json";
+    if !arguments.contains("--scenario") {
+        command.args(["bench", "--scenario", "null"]);
+    } else {
+        command.arg("bench");
+    }
+    let own = own.split_whitespace().map(str::to_owned);
+    // A shape has blanks of its own.
+    let arguments = arguments
+        .split_whitespace()
+        .map(|word| word.replace('_', " "));
     command
-        .args(own.split_whitespace().chain(arguments.split_whitespace()))
+        .args(own.chain(arguments))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -77,6 +87,72 @@ fn a_bench_is_changed_through_its_socket_and_keeps_each_change_with_its_time() {
     let times: Vec<_> = steers.iter().map(|steer| steer["at_ns"].as_u64()).collect();
     assert!(times.is_sorted(), "{times:?}");
     assert!(!path.exists(), "the socket goes with the bench");
+}
+
+/// Runs a bench to its end; the first run of its record.
+fn ran(name: &str, arguments: &str) -> Value {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = Directory::new(name);
+    start(directory.path(), arguments).exit_code();
+    record(directory.path())["runs"][0].clone()
+}
+
+#[test]
+fn a_shape_is_offered_whole_and_its_course_adds_up() {
+    let shape =
+        "--load ramp_0..40k/500ms,hold_1s,spike_x2/250ms,pause_250ms,burst_50,hold_20k/500ms";
+    let arguments = |seed| format!("--arrivals poisson --seed {seed} {shape}");
+    let run = ran("shape", &arguments(3));
+    let (load, offered) = (&run["load"], run["offered"]["digest"]["entries"].as_u64());
+    assert_eq!(load["is_whole"], true, "{load}");
+    let sum = |list: &str, figure: &str| -> Option<u64> {
+        let list = load[list].as_array().expect(list);
+        Some(list.iter().filter_map(|item| item[figure].as_u64()).sum())
+    };
+    for (list, figure) in [
+        ("series", "offered"),
+        ("series", "sent"),
+        ("segments", "offered"),
+        ("segments", "answered"),
+    ] {
+        assert_eq!(sum(list, figure), offered, "{list} {figure}: {load}");
+    }
+    let kinds: Vec<_> = load["segments"]
+        .as_array()
+        .expect("segments")
+        .iter()
+        .collect();
+    assert_eq!(kinds.len(), 6, "{load}");
+    assert_eq!(
+        (&kinds[3]["kind"], &kinds[3]["offered"]),
+        (&"pause".into(), &0.into())
+    );
+    // 20,000 of a spike of 80 k/s for a quarter second; six standard deviations.
+    let spike = kinds[2]["offered"].as_u64().expect("a count");
+    assert!((19_150..20_850).contains(&spike), "{spike}");
+    assert_eq!(
+        run["offered"]["digest"],
+        ran("again", &arguments(3))["offered"]["digest"]
+    );
+    assert_ne!(
+        run["offered"]["digest"],
+        ran("other", &arguments(4))["offered"]["digest"]
+    );
+}
+
+#[test]
+fn what_cannot_follow_a_shape_says_so() {
+    let directory = Directory::new("shapeless");
+    for arguments in [
+        "--load hold_1k/1s --find-max",
+        "--load hold_1k/1s --rate 5k",
+        "--load hold_1k/1s --duration 2s",
+        "--load hold_1k/1s --scenario hold",
+        "--load hold",
+    ] {
+        let mut bench = start(directory.path(), arguments);
+        assert_eq!(bench.exit_code(), Some(4), "{arguments}");
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Words between the bench and its engine, each defined once for both ends. The engine gets one command
 //! a line: a bare word, an order or a change of the index as one JSON object, or `{"load": {..}}` for the
-//! bench's own source of orders. It answers with events: `ready`, `loaded`, `progress`, `finished`,
+//! bench's own source of orders. It answers with events: `ready`, `loaded`, `progress`, `over`, `finished`,
 //! `refused`, `changed`, `drained`, `cancelled` and `report`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sirocco_dispatch::load::Offered;
+use sirocco_dispatch::series::SeriesReport;
 use sirocco_schedule::{Arrivals, RATE_MAX, Shape, Steer, Steered};
 
 use crate::record::stages::StageFigures;
@@ -70,6 +71,12 @@ pub struct LoadRequest {
     /// Changes known before the begin: those of a run that is replayed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steers: Vec<Steered>,
+    /// Record the course of the load in intervals of so many milliseconds; `drained` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_ms: Option<u64>,
+    /// Mark at its begin and unmark when all of it was taken: event `over`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
     /// Fields of every order but its name and recipients.
     #[serde(default)]
     pub order: serde_json::Map<String, serde_json::Value>,
@@ -225,7 +232,7 @@ pub struct Measured {
     pub latency_us: Latency,
     /// The buckets behind it: upper bound in microseconds, and how many.
     pub latency_buckets: Vec<(u64, u64)>,
-    /// How late orders were taken against their schedule: readings every quarter second.
+    /// How late orders were taken against their schedule: readings every millisecond.
     pub order_lag_us: Lag,
     /// Identities that were due and not handed out at the unmark.
     pub behind: u64,
@@ -265,6 +272,8 @@ pub struct Drained {
     pub pushes: Counters,
     /// Bytes of the session tables.
     pub session_bytes: u64,
+    /// The course of the last load, where it was recorded.
+    pub series: Option<SeriesReport>,
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ pub fn run(measured: &Measured, place: Place, rate: Rate, purpose: Purpose) -> R
             response_bytes: ratio(measured.bytes_received, measured.datagrams_received),
         },
         stages: Some(measured.stages.clone()),
+        load: None,
         sessions: None,
     }
 }

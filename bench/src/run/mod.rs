@@ -2,13 +2,15 @@
 //! both children, `child` one of them, `figures` turns reports into figures, `results` those into the
 //! record, `checked` is the pass of `--verify`. `counted` runs a given number of orders, for `hold`,
 //! `judged` and `addressing`; `people` writes the population that they share; `flood` and `sipp` are what
-//! runs beside. `control` is how a run is changed while it goes on.
+//! runs beside. `control` is how a run is changed while it goes on,
+//! `shaped` a run of a load with a shape, `course` what it brought.
 
 pub mod addressing;
 pub mod checked;
 pub mod child;
 pub mod control;
 pub mod counted;
+pub mod course;
 pub mod figures;
 pub mod flood;
 pub mod hold;
@@ -17,12 +19,14 @@ pub mod launch;
 pub mod people;
 pub mod plan;
 pub mod results;
+pub mod shaped;
 pub mod sipp;
 pub mod stage;
 
 use std::path::Path;
 
 use crate::cli::BenchArgs;
+use crate::quantity::Rate;
 use crate::record::Record;
 use crate::role::{EXIT_INVALID, EXIT_USAGE, complain};
 use crate::scenario::{Place, Scenario};
@@ -52,7 +56,7 @@ pub fn start(args: &BenchArgs) -> u8 {
         complain(error);
         return EXIT_USAGE;
     }
-    if let Err(error) = refuse_control(&scenario, args) {
+    if let Err(error) = refuse_load(&scenario, args).and(refuse_control(&scenario, args)) {
         complain(error);
         return EXIT_USAGE;
     }
@@ -72,25 +76,52 @@ pub fn start(args: &BenchArgs) -> u8 {
     }
 }
 
+/// Whether a scenario sets the pace or the number of its orders itself.
+fn is_counted(scenario: &Scenario) -> bool {
+    scenario.addressing.is_some()
+        || scenario.outcome.is_some()
+        || scenario.hold.is_some()
+        || scenario.flood.is_some()
+}
+
+/// Why a shape cannot be offered.
+fn refuse_load(scenario: &Scenario, args: &BenchArgs) -> Result<(), String> {
+    if scenario.runs.load.is_none() {
+        return Ok(());
+    }
+    if args.find.find_max {
+        return Err(
+            "--find-max looks for one rate and offers its own: leave --load out, or runs.load in the \
+             scenario; --rate max on the command line takes its place"
+                .to_owned(),
+        );
+    }
+    if is_counted(scenario) {
+        return Err(format!(
+            "scenario {} counts its orders or floods, and cannot follow a shape: leave --load out, or take \
+             dispatch, direct, sessions or one of your own",
+            scenario.name
+        ));
+    }
+    Ok(())
+}
+
 /// Why the runs of a scenario cannot be changed while they go on.
 fn refuse_control(scenario: &Scenario, args: &BenchArgs) -> Result<(), String> {
     if args.control.is_none() {
         return Ok(());
     }
-    let counted = scenario.addressing.is_some()
-        || scenario.outcome.is_some()
-        || scenario.hold.is_some()
-        || scenario.flood.is_some();
-    if counted || args.find.find_max {
+    if is_counted(scenario) || args.find.find_max {
         return Err(
             "--control changes runs at a rate: leave --find-max out, and take a scenario that neither \
              counts its orders nor floods"
                 .to_owned(),
         );
     }
-    if scenario.runs.rate == crate::quantity::Rate::Max {
+    if scenario.runs.rate == Rate::Max && scenario.runs.load.is_none() {
         return Err(
-            "--control: at full speed there is no schedule to change; give --rate".to_owned(),
+            "--control: at full speed there is no schedule to change; give --rate or --load"
+                .to_owned(),
         );
     }
     Ok(())

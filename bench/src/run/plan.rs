@@ -22,7 +22,7 @@ use super::launch::{self, Cores, Folder, Records};
 use super::results::{Results, loadgen_report, record};
 use super::sipp::{self, Sipp};
 use super::stage::{Stage, StageError};
-use super::{addressing, checked, hold, judged, people};
+use super::{addressing, checked, hold, judged, people, shaped};
 use crate::ceiling::cycle::CycleGauge;
 use crate::ceiling::{self, CeilingSpec, Gauge, Probes, Timing};
 use crate::cli::BenchArgs;
@@ -40,10 +40,10 @@ use crate::verdict;
 const PROMPT: Duration = Duration::from_secs(10);
 
 /// Time for the engine to shuffle the identities of a schedule: tens of millions in seconds.
-const LOADED: Duration = Duration::from_secs(60);
+pub const LOADED: Duration = Duration::from_secs(60);
 
 /// Time that a drain may take beyond what the scenario allows before the engine counts as dead.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
+pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Length of one ceiling probe: long against its variance, short against the bench.
 const PROBE: Timing = Timing {
@@ -221,14 +221,16 @@ impl Bench<'_> {
             if stage.is_stopped() {
                 break;
             }
-            let rate = scenario.runs.rate;
-            self.phase(format!(
-                "run {repetition} of {} at {rate}",
-                scenario.runs.repetitions
-            ));
-            let length = scenario.runs.measured_ms;
-            let measured =
-                self.measure_once(&mut stage, (rate, Purpose::Rate), length, &mut results)?;
+            let runs = &scenario.runs;
+            let of = format!("run {repetition} of {}", runs.repetitions);
+            let measured = if let Some(shape) = &runs.load {
+                self.phase(format!("{of}: {shape}"));
+                shaped::run(self, &mut stage, shape, &mut results)?
+            } else {
+                self.phase(format!("{of} at {}", runs.rate));
+                let what = (runs.rate, Purpose::Rate);
+                self.measure_once(&mut stage, what, runs.measured_ms, &mut results)?
+            };
             if with_ceiling && scenario.place != Place::Nowhere && !cores.shared() {
                 self.phase("ceiling: raw messages of the same lengths, no Sirocco code");
                 self.gauge(&mut stage, &mut gauges, &measured)?;
@@ -327,7 +329,8 @@ impl Bench<'_> {
 
     /// Half the median of the runs at full speed, where the scenario wants a latency run.
     fn latency_rate(&self, runs: &[RunFigures]) -> Option<Rate> {
-        if self.scenario.runs.latency_ms == 0 || self.scenario.runs.rate != Rate::Max {
+        let asked = &self.scenario.runs;
+        if asked.latency_ms == 0 || asked.rate != Rate::Max || asked.load.is_some() {
             return None;
         }
         let median = Spread::of(runs.iter().map(|run| run.sirs_per_s).collect()).median;

@@ -75,6 +75,8 @@ pub struct Stage {
     /// Whether a schedule is at work that can be changed.
     is_steerable: bool,
     stopped: bool,
+    /// Whether a change was passed on.
+    changed: bool,
 }
 
 /// Called with the last progress of each side whenever there is news.
@@ -97,6 +99,7 @@ impl Stage {
             actions: never(),
             is_steerable: false,
             stopped: false,
+            changed: false,
         }
     }
 
@@ -203,6 +206,34 @@ impl Stage {
         })
     }
 
+    /// Waits for an event as [`Stage::wait`]; `None` when the user stops the run or the time is over: the
+    /// first limit, or the second once the run was changed by hand.
+    ///
+    /// # Errors
+    /// [`StageError`], when a child ends or the user interrupts.
+    pub fn wait_or_stop(
+        &mut self,
+        (side, name): (Side, &str),
+        (limit, changed): (Duration, Duration),
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Value>, StageError> {
+        let begin = Instant::now();
+        self.changed = false;
+        while !self.stopped {
+            let until = begin + if self.changed { changed } else { limit };
+            let look = until.min(Instant::now() + LOOK);
+            match self.next_event(look, "measuring")? {
+                Some((from, event)) if from == side && event["event"] == name => {
+                    return Ok(Some(event));
+                }
+                Some((from, event)) => self.note(from, event, watch),
+                None if look == until => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Lets the children run for `length` or until told to stop, watching them.
     ///
     /// # Errors
@@ -260,6 +291,7 @@ impl Stage {
             match action {
                 Action::Stop => self.stopped = true,
                 Action::Steer(change) if self.is_steerable => {
+                    self.changed = true;
                     self.tell(Side::Engine, &EngineCommand::Steer(change).line())?;
                 }
                 Action::Steer(_) => self.notice(

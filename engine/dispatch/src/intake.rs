@@ -27,6 +27,8 @@ pub struct Candidate {
     pub due_ns: u64,
     /// Slot of its order.
     pub order: u16,
+    /// Segment of its load's shape.
+    pub segment: u16,
     /// Number, modulo their count, of the one device that is wanted; `None` = as the selector says.
     pub one: Option<u32>,
 }
@@ -322,6 +324,25 @@ impl Intake {
         loads.sum()
     }
 
+    /// How long the next identity of a load has been due; `None` where no schedule is at work.
+    #[must_use]
+    pub fn lateness_ns(&self, now: u64) -> Option<u64> {
+        let loads = self.turns.iter().flatten();
+        loads
+            .filter_map(|&slot| match &self.at(slot).audience {
+                Audience::Load(load) => load.lateness_ns(now),
+                _ => None,
+            })
+            .max()
+    }
+
+    /// Whether a load has more to hand out.
+    #[must_use]
+    pub fn has_loads(&self) -> bool {
+        let mut waiting = self.turns.iter().flatten();
+        waiting.any(|&slot| matches!(self.at(slot).audience, Audience::Load(_)))
+    }
+
     /// What the load at work has offered, or the last one that ended.
     #[must_use]
     pub fn offered(&self) -> Offered {
@@ -402,6 +423,7 @@ impl Intake {
                     let one = (load.wanted() == Wanted::OneInTurn).then_some(pass as u32);
                     out.push(Candidate {
                         due_ns,
+                        segment: load.segment(),
                         one,
                         ..candidate(identity, slot, now)
                     });
@@ -456,6 +478,7 @@ fn candidate(identity: Identity, order: u16, due_ns: u64) -> Candidate {
         identity,
         due_ns,
         order,
+        segment: 0,
         one: None,
     }
 }

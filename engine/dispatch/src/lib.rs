@@ -32,6 +32,7 @@ pub mod rehearsal;
 pub mod replies;
 pub mod report;
 pub mod returned;
+pub mod series;
 pub mod shapes;
 pub mod shard;
 pub mod stopwatch;

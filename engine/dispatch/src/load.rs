@@ -5,6 +5,7 @@
 //! load shrink; what it could not take in time is counted as behind. Without a schedule everything is due
 //! at once and the windows set the pace. The digest says what was taken. No clock, no I/O.
 
+use crate::series::Series;
 use serde::{Deserialize, Serialize};
 use sirocco_index::Identity;
 use sirocco_schedule::{Arrivals, Digest, Draw, Plan, Schedule, Shape, Steer, Steered};
@@ -33,6 +34,7 @@ pub struct Load {
     pass: u64,
     orders_max: u64,
     digest: Digest,
+    series: Option<Box<Series>>,
 }
 
 /// What of a load was offered.
@@ -79,7 +81,19 @@ impl Load {
             pass: 0,
             orders_max,
             digest: Digest::default(),
+            series: None,
         }
+    }
+
+    /// Records its course into `series`.
+    #[must_use]
+    pub fn with_series(self, series: Option<Box<Series>>) -> Self {
+        Self { series, ..self }
+    }
+
+    /// Hands over what its course is recorded into.
+    pub fn take_series(&mut self) -> Option<Box<Series>> {
+        self.series.take()
     }
 
     /// Puts the begin of the schedule at `now`.
@@ -138,6 +152,20 @@ impl Load {
             schedule.behind(now.saturating_sub(self.start_ns))
         });
         behind.min(self.orders_max - self.offered)
+    }
+
+    /// How long the next identity has been due at `now`; `None` without a schedule, or when it is over.
+    #[must_use]
+    pub fn lateness_ns(&self, now: u64) -> Option<u64> {
+        let schedule = self.schedule.as_ref().filter(|_| !self.is_over())?;
+        Some(schedule.lateness_ns(now.saturating_sub(self.start_ns)))
+    }
+
+    /// Segment of the shape that the identity taken last was due in.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self) -> u16 {
+        (self.schedule.as_ref()).map_or(0, |schedule| schedule.segment() as u16)
     }
 
     /// When the next identity is due, `u64::MAX` while none is; `None` if the schedule is over.

@@ -203,6 +203,9 @@ pub struct EngineReport {
     pub replies_dropped: u64,
     /// Answers that closed nothing, since the start.
     pub stray: StrayAnswers,
+    /// How late orders were taken against their schedules: readings of every millisecond between mark and
+    /// unmark.
+    pub order_lag_us: Latency,
     /// Identities that were due and not handed out at the last unmark.
     pub behind: u64,
     /// What the load at work has offered, or the last one that ended.

@@ -13,7 +13,6 @@ use crate::flight::Recorder;
 use crate::intake::{Candidate, Intake, Stock, Summary};
 use crate::kept::{KeptTexts, Place, is_text};
 use crate::ledger::{Cause, Ledger, Outcome};
-use crate::load::Offered;
 use crate::next_hop::{Admission, Limits, NextHops, Waiting};
 use crate::order::Order;
 use crate::outcome::{OutcomeLog, Uri};
@@ -21,6 +20,7 @@ use crate::pending::{Fingerprint, Pending};
 use crate::pushes::PushBalance;
 use crate::reception::Reception;
 use crate::replies::Replies;
+use crate::series::{OrderLag, Series};
 use crate::shapes::Shapes;
 use crate::templates::{Content, Sender, SetsFull, Templates};
 use crate::token::{TICKS_PER_S, Tick, TokenKey};
@@ -31,7 +31,6 @@ use answer::{Answer, READ_MAX};
 use bumpalo::Bump;
 use hdrhistogram::Histogram;
 use sirocco_index::{Index, Run};
-use sirocco_schedule::Steer;
 use sirocco_session::{SessionConfig, Sessions};
 use sirocco_wire::sip::template::DevicePosition;
 use std::collections::{HashMap, VecDeque};
@@ -43,6 +42,7 @@ mod answer;
 mod depart;
 mod drain;
 mod flight;
+mod loads;
 mod select;
 mod session;
 
@@ -134,10 +134,14 @@ pub struct Shard {
     pub ledger: Ledger,
     /// Time from due to final response, in microseconds.
     pub latency_us: Histogram<u64>,
+    /// How late orders were taken against their schedules.
+    pub order_lag: OrderLag,
     /// Outcomes SIR by SIR, if they are recorded.
     pub outcomes: Option<OutcomeLog>,
     /// The last failures.
     flights: Recorder,
+    /// The course of the load at work, if it is recorded.
+    series: Option<Box<Series>>,
     intake: Intake,
     candidates: VecDeque<Candidate>,
     batch: Vec<Candidate>,
@@ -220,6 +224,8 @@ impl Shard {
             index,
             ledger: Ledger::default(),
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("fixed bounds"),
+            order_lag: OrderLag::default(),
+            series: None,
             outcomes: config.record_outcomes.then(OutcomeLog::default),
             flights: Recorder::new(config.flight_recorder),
             intake: Intake::new(),
@@ -274,12 +280,13 @@ impl Shard {
         if self.draining {
             return Err(Refusal::Draining);
         }
-        let (stock, order) = self.stock(now, order)?;
+        let (stock, mut order) = self.stock(now, order)?;
+        let series = Self::series_of(&mut order);
         let accepted = self.intake.accept(now, order, stock);
         if accepted.is_err() {
             self.give_up(now, &stock);
         }
-        accepted?;
+        self.begin_series(now, accepted?, series);
         Ok(())
     }
 
@@ -379,34 +386,6 @@ impl Shard {
         self.behind
     }
 
-    /// Records the latency of SIRs due from `now` on, and of no earlier ones.
-    pub fn measure_from(&mut self, now: u64) {
-        self.measured = now..u64::MAX;
-        self.latency_us.reset();
-        self.reception.time_to_session_us.reset();
-    }
-
-    /// Records the latency of no SIR due from `now` on; those due before may still end.
-    pub fn measure_until(&mut self, now: u64) {
-        self.measured.end = now;
-    }
-
-    /// Ends every load where it stands; lists and walks go on.
-    pub fn stop_loads(&mut self) {
-        self.intake.stop_loads();
-    }
-
-    /// Changes the schedule of every load from `now` on; returns how many took it.
-    pub fn steer_loads(&mut self, now: u64, change: Steer) -> usize {
-        self.intake.steer_loads(now, change)
-    }
-
-    /// What the load at work has offered, or the last one that ended.
-    #[must_use]
-    pub fn offered(&self) -> Offered {
-        self.intake.offered()
-    }
-
     /// The books of pushes.
     #[must_use]
     pub fn pushes(&self) -> PushBalance {
@@ -461,7 +440,8 @@ impl Shard {
             if let Some(identity) = self.index.pack(text.as_bytes()) {
                 self.candidates[place].identity = identity;
             } else if let Some(gone) = self.candidates.remove(place) {
-                self.settle(gone.order, Outcome::Failed(Cause::UnknownIdentity));
+                let unknown = Outcome::Failed(Cause::UnknownIdentity);
+                self.settle_due(gone.due_ns, gone.order, unknown);
             }
         }
         changed
@@ -552,6 +532,10 @@ impl Shard {
             let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
             self.latency_us.saturating_record(waited_us.max(1));
         }
+        if let Some(series) = &mut self.series {
+            let waited_us = now.saturating_sub(ended.target.due_ns) / 1_000;
+            series.end(ended.target.due_ns, ended.target.order, waited_us.max(1));
+        }
         if let Some(outcomes) = &mut self.outcomes {
             let branch = self.branch_key.name(handle);
             let uri = Uri::of(&self.index, &self.kept, &ended.target);
@@ -584,7 +568,16 @@ impl Shard {
     #[inline]
     fn settle_target(&mut self, target: &Target, outcome: Outcome) {
         self.kept.release(target);
-        self.settle(target.order, outcome);
+        self.settle_due(target.due_ns, target.order, outcome);
+    }
+
+    /// Books the end of a unit that was due then.
+    #[inline]
+    fn settle_due(&mut self, due_ns: u64, order: u16, outcome: Outcome) {
+        if let Some(series) = &mut self.series {
+            series.settle(due_ns, order, outcome);
+        }
+        self.settle(order, outcome);
     }
 
     #[inline]

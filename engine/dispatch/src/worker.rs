@@ -10,6 +10,7 @@ use crate::live::{Live, Progress};
 use crate::order::Order;
 use crate::outlet::Outlet;
 use crate::report::{Balance, Counts, EngineReport, Latency, StageReport};
+use crate::series::Series;
 use crate::shard::{Keys, Remainder, Shard};
 use crate::stopwatch::{Lap, Standing, Stopwatch};
 use crate::templates::Sender;
@@ -44,6 +45,10 @@ pub enum Command {
     Report,
     /// Tell what the flight recorder has kept.
     Flights,
+    /// Hand over the course of the load that was recorded.
+    Series,
+    /// Unmark by yourself when no load has more to hand out, and say so: [`Event::Over`].
+    UnmarkWhenOver,
     /// Take no more orders, end when nothing is in flight or the drain time is over.
     Drain,
     /// End now; what is in flight is cancelled and named.
@@ -69,6 +74,10 @@ pub enum Event {
         /// How many; 0 where no load with a schedule is at work, or it was changed too often.
         steered: usize,
     },
+    /// No load has more to hand out, and the window was unmarked.
+    Over,
+    /// The course that was asked for; none where none was recorded.
+    Series(Option<Box<Series>>),
     /// The report that was asked for.
     Report(Box<EngineReport>),
     /// What the flight recorder has kept.
@@ -177,6 +186,7 @@ struct Worker<'a> {
     drain_ns: u64,
     drain_until: Option<u64>,
     stopped: bool,
+    unmark_when_over: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -229,6 +239,7 @@ impl<'a> Worker<'a> {
             drain_ns: config.drain_ms * 1_000_000,
             drain_until: None,
             stopped: false,
+            unmark_when_over: false,
         })
     }
 
@@ -338,14 +349,11 @@ impl<'a> Worker<'a> {
                 self.turn_sizes.restart();
                 self.marked = Some((self.counts(), self.watch.standing()));
             }
-            Command::Unmark => {
-                self.shard.measure_until(self.now);
-                self.behind = self.shard.behind();
-                self.turn_sizes.stop();
-                let (counts, standing) = (self.counts(), self.watch.standing());
-                self.window = self.marked.take().map_or_else(Default::default, |at| {
-                    (counts.since(&at.0), standing.since(&at.1))
-                });
+            Command::Unmark => self.unmark(),
+            Command::UnmarkWhenOver => self.unmark_when_over = true,
+            Command::Series => {
+                let series = self.shard.take_series(self.now);
+                let _ = self.lines.events.try_send(Event::Series(series));
             }
             Command::Steer(change) => {
                 let steered = self.shard.steer_loads(self.now, change);
@@ -366,6 +374,17 @@ impl<'a> Worker<'a> {
             Command::Drain => self.begin_drain(),
             Command::Stop => self.stopped = true,
         }
+    }
+
+    fn unmark(&mut self) {
+        let Some((counts, standing)) = self.marked.take() else {
+            return;
+        };
+        self.shard.measure_until(self.now);
+        self.behind = self.shard.behind();
+        self.turn_sizes.stop();
+        let (counts_now, standing_now) = (self.counts(), self.watch.standing());
+        self.window = (counts_now.since(&counts), standing_now.since(&standing));
     }
 
     fn accept(&mut self, order: Order) {
@@ -389,6 +408,11 @@ impl<'a> Worker<'a> {
 
     fn publish(&mut self) {
         self.turns += 1;
+        if self.unmark_when_over && !self.shard.has_loads() {
+            self.unmark_when_over = false;
+            self.unmark();
+            let _ = self.lines.events.try_send(Event::Over);
+        }
         let events = &self.lines.events;
         self.shard.finished(self.now, |summary| {
             let _ = events.try_send(Event::Finished(summary));
@@ -439,6 +463,7 @@ impl<'a> Worker<'a> {
             stray: self.shard.ledger.stray,
             failures: self.shard.failures(),
             behind: self.behind,
+            order_lag_us: Latency::of(&self.shard.order_lag.us),
             offered: self.shard.offered(),
             index_bytes: self.shard.index.memory_bytes(),
             ..EngineReport::default()

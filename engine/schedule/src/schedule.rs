@@ -57,6 +57,8 @@ pub struct Schedule {
     /// Where the search for the next entry began, if it has left that piece.
     rewind: Option<Place>,
     last_ns: u64,
+    /// Segment of the entry taken last.
+    last_segment: usize,
     taken: u64,
     entries_max: u64,
     is_over: bool,
@@ -175,6 +177,7 @@ impl Schedule {
             gaps: Gaps::new(plan.arrivals, plan.seed),
             rewind: None,
             last_ns: 0,
+            last_segment: 0,
             taken: 0,
             entries_max: plan.entries_max,
             is_over: plan.entries_max == 0,
@@ -198,6 +201,7 @@ impl Schedule {
         }
         self.taken += 1;
         self.last_ns = due_ns;
+        self.last_segment = self.place.segment;
         self.point += self.gaps.next();
         self.rewind = None;
         let entries = self.point - self.place.piece.base;
@@ -233,6 +237,13 @@ impl Schedule {
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Number of the shape's segment that the entry taken last belongs to, from 0.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self) -> usize {
+        self.last_segment
     }
 
     /// Arrivals that it was made for.

@@ -17,6 +17,7 @@ use sirocco_dispatch::flight::FlightLog;
 use sirocco_dispatch::live::Live;
 use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
 use sirocco_dispatch::order::{Audience, Order};
+use sirocco_dispatch::series::{Series, SeriesReport};
 use sirocco_dispatch::worker::{Command, Event};
 use sirocco_index::Identity;
 use sirocco_ring::Waker;
@@ -26,7 +27,7 @@ use super::Failure;
 use super::door::{Applied, Arrival, answer};
 use super::window::{self, Window};
 use crate::flight::{self, Origin};
-use crate::role::protocol::{EngineCommand, LoadRequest};
+use crate::role::protocol::{Drained, EngineCommand, LoadRequest};
 use crate::role::{complain, emit};
 use crate::scenario::{Wanted, order};
 
@@ -62,10 +63,7 @@ pub struct Control {
     window: Window,
     drain_until: Option<Instant>,
     loads: u64,
-    /// Orders a second of the last load.
-    rate: Option<f64>,
-    marked: bool,
-    lags_us: Vec<f64>,
+    series: Option<SeriesReport>,
     ending: bool,
     /// What became of the changes that came by stdin.
     applied: (Sender<Applied>, Receiver<Applied>),
@@ -88,6 +86,15 @@ fn plan(request: &LoadRequest) -> Option<Plan> {
         entries_max: request.orders_max.unwrap_or(u64::MAX),
         steers: request.steers.clone(),
     })
+}
+
+/// Room for the course of a load, made here so that the worker makes none.
+fn series(request: &LoadRequest) -> Option<Box<Series>> {
+    let interval_ns = request.series_ms?.saturating_mul(1_000_000);
+    let shape = request.shape.as_ref();
+    let length_ns = shape.and_then(Shape::length_ns);
+    let segments = shape.map_or(1, |shape| shape.segments().len());
+    Some(Box::new(Series::new(interval_ns, length_ns, segments)))
 }
 
 /// Event `steered`.
@@ -122,9 +129,7 @@ impl Control {
             window: Window::default(),
             drain_until: None,
             loads: 0,
-            rate: None,
-            marked: false,
-            lags_us: Vec::new(),
+            series: None,
             ending: false,
             applied: bounded(CHANGES_MAX),
             flight: None,
@@ -229,14 +234,8 @@ impl Control {
 
     fn obey(&mut self, command: EngineCommand) {
         match command {
-            EngineCommand::Mark => {
-                self.ask(Purpose::Marked);
-                self.command(Command::Mark);
-                (self.marked, self.lags_us) = (true, Vec::new());
-            }
+            EngineCommand::Mark => self.mark(),
             EngineCommand::Unmark => {
-                self.sample();
-                self.marked = false;
                 self.command(Command::Unmark);
                 self.ask(Purpose::Unmarked);
             }
@@ -253,6 +252,11 @@ impl Control {
             // The door reads orders and changes itself.
             EngineCommand::Order(_) | EngineCommand::Change(_) => {}
         }
+    }
+
+    fn mark(&mut self) {
+        self.ask(Purpose::Marked);
+        self.command(Command::Mark);
     }
 
     fn ask(&mut self, purpose: Purpose) {
@@ -277,14 +281,21 @@ impl Control {
                 Load::new(identities.into(), wanted, None, orders_max)
             }
         };
-        self.rate = request.rate;
+        let load = load.with_series(series(request));
         self.loads += 1;
         let mut fields = request.order.clone();
         fields.entry("mode").or_insert_with(|| mode.into());
         let audience = Audience::Load(load);
-        match order(fields, &format!("load-{}", self.loads)) {
-            Ok(order) => self.order(Order { audience, ..order }),
+        let order = match order(fields, &format!("load-{}", self.loads)) {
+            Ok(order) => order,
             Err(error) => return complain(error),
+        };
+        if request.marked {
+            self.mark();
+        }
+        self.order(Order { audience, ..order });
+        if request.marked {
+            self.command(Command::UnmarkWhenOver);
         }
         emit("loaded", &request);
     }
@@ -313,13 +324,22 @@ impl Control {
                 emit("steered", &Steering { change, loads });
             }
             Event::Flights(log) => self.write_flights(&log),
+            Event::Over => {
+                self.ask(Purpose::Unmarked);
+                emit("over", &serde_json::json!({}));
+            }
+            Event::Series(series) => self.series = series.map(|series| series.report()),
             Event::Report(report) => match self.asked.pop_front() {
                 Some(Purpose::Marked) => self.window.begin = *report,
                 Some(Purpose::Unmarked) => self.window.end = *report,
                 Some(Purpose::Drained) => {
+                    let drained = window::drained(&report, &self.window);
                     emit(
                         "drained",
-                        &window::drained(&report, &self.window, &self.lags_us),
+                        &Drained {
+                            series: self.series.take(),
+                            ..drained
+                        },
                     );
                 }
                 None => {}
@@ -353,20 +373,12 @@ impl Control {
         };
         if self.active.is_empty() || Instant::now() >= until {
             self.drain_until = None;
+            self.command(Command::Series);
             self.ask(Purpose::Drained);
         }
     }
 
-    /// Reads how far the order source is behind its schedule.
-    fn sample(&mut self) {
-        if let (true, Some(rate)) = (self.marked, self.rate) {
-            self.lags_us
-                .push(self.live.read().behind as f64 / rate * 1e6);
-        }
-    }
-
-    fn show(&mut self) {
-        self.sample();
+    fn show(&self) {
         emit("progress", &self.live.read());
     }
 }

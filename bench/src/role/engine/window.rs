@@ -19,10 +19,9 @@ pub struct Window {
     pub end: EngineReport,
 }
 
-/// What `drained` says: `report` is the one after the drain, `lags_us` the readings of the order
-/// source's lag in the window.
+/// What `drained` says: `report` is the one after the drain.
 #[must_use]
-pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drained {
+pub fn drained(report: &EngineReport, window: &Window) -> Drained {
     let json = |report: &EngineReport| serde_json::to_value(report).unwrap_or_default();
     let (begin, end, now) = (json(&window.begin), json(&window.end), json(report));
     let count = |name: &str| now["window"][name].as_u64().unwrap_or_default();
@@ -35,7 +34,7 @@ pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drain
         pushes: difference(&end["pushes"], &begin["pushes"]),
         time_to_session_us: percentiles(&now["time_to_session_us"]),
         time_to_session_buckets: buckets(&now["time_to_session_us"]),
-        ..measured(report, &window.begin, lags_us)
+        ..measured(report, &window.begin)
     };
     Drained {
         measured,
@@ -43,6 +42,7 @@ pub fn drained(report: &EngineReport, window: &Window, lags_us: &[f64]) -> Drain
         sessions: counters(&now["sessions"]),
         pushes: counters(&now["pushes"]),
         session_bytes: now["session_bytes"].as_u64().unwrap_or_default(),
+        series: None,
     }
 }
 
@@ -91,7 +91,7 @@ fn buckets(latency: &Value) -> Vec<(u64, u64)> {
     serde_json::from_value(latency["buckets"].clone()).unwrap_or_default()
 }
 
-fn measured(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> Measured {
+fn measured(report: &EngineReport, baseline: &EngineReport) -> Measured {
     let window = &report.window;
     // The sizes are counted from the mark on, the drain included, which sends nothing new.
     let trains: u64 = report.train_sizes.iter().sum();
@@ -126,7 +126,7 @@ fn measured(report: &EngineReport, baseline: &EngineReport, lags_us: &[f64]) -> 
             max: latency.max as f64,
         },
         latency_buckets: latency.buckets.clone(),
-        order_lag_us: lag(lags_us),
+        order_lag_us: lag(&report.order_lag_us),
         behind: report.behind,
         datagrams_sent: window.datagrams_sent,
         ..Measured::default()
@@ -142,21 +142,11 @@ fn since(now: &BTreeMap<String, u64>, earlier: &BTreeMap<String, u64>) -> BTreeM
     now.iter().filter_map(added).collect()
 }
 
-/// Readings as percentiles; there are few, so the 99th is nearly always the greatest.
-fn lag(readings: &[f64]) -> Lag {
-    let mut sorted = readings.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = (sorted.len() as f64 * share).ceil() as usize;
-        sorted
-            .get(place.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
-    };
+fn lag(readings: &sirocco_dispatch::report::Latency) -> Lag {
     Lag {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
+        p50: readings.p50 as f64,
+        p99: readings.p99 as f64,
+        max: readings.max as f64,
     }
 }
 
@@ -185,7 +175,7 @@ mod tests {
         };
         report.train_sizes = vec![0; 129];
         (report.train_sizes[64], report.train_sizes[2]) = (3, 1);
-        let measured = drained(&report, &Window::default(), &[]).measured;
+        let measured = drained(&report, &Window::default()).measured;
         assert_eq!((measured.trains, measured.segments), (4, 194));
         assert_eq!(measured.bytes_sent, 97_000);
     }
@@ -197,7 +187,7 @@ mod tests {
         let mut window = Window::default();
         window.begin.ledger.failed_by_cause =
             [("486".to_owned(), 3), ("timeout".to_owned(), 2)].into();
-        let failed = drained(&report, &window, &[]).measured.sirs_failed;
+        let failed = drained(&report, &window).measured.sirs_failed;
         assert_eq!(failed, [("486".to_owned(), 2)].into());
     }
 
@@ -211,19 +201,5 @@ mod tests {
             [("opened".to_owned(), 5), ("ended.engine".to_owned(), 4)].into()
         );
         assert_eq!(difference(&Value::Null, &begin), Counters::new());
-    }
-
-    #[test]
-    fn lag_is_taken_from_its_readings() {
-        let readings: Vec<f64> = (1..=200).rev().map(f64::from).collect();
-        assert_eq!(
-            lag(&readings),
-            Lag {
-                p50: 100.0,
-                p99: 198.0,
-                max: 200.0
-            }
-        );
-        assert_eq!(lag(&[]), Lag::default());
     }
 }

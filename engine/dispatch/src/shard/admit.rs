@@ -154,9 +154,14 @@ impl Shard {
 
     #[cold]
     fn expire_waiting(&mut self, order: u16) {
-        let count = self.candidates.len();
-        self.candidates.retain(|candidate| candidate.order != order);
-        let candidates = count - self.candidates.len();
+        let mut due = Vec::new();
+        self.candidates.retain(|candidate| {
+            let stays = candidate.order != order;
+            if !stays {
+                due.push(candidate.due_ns);
+            }
+            stays
+        });
         let mut ended: Vec<Target> = Vec::new();
         let mut is_over = |waiting: &Waiting| {
             let is_over = waiting.target.order == order;
@@ -177,8 +182,8 @@ impl Shard {
         for target in &ended {
             self.settle_target(target, Outcome::Expired);
         }
-        for _ in 0..candidates {
-            self.settle(order, Outcome::Expired);
+        for due_ns in due {
+            self.settle_due(due_ns, order, Outcome::Expired);
         }
     }
 }

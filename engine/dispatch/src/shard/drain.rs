@@ -71,7 +71,7 @@ impl Shard {
                     device: None,
                     sent: false,
                 });
-                self.settle(candidate.order, Outcome::Cancelled);
+                self.settle_due(candidate.due_ns, candidate.order, Outcome::Cancelled);
             }
             if !self.refill(u64::MAX) {
                 return;

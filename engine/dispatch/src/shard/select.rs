@@ -19,6 +19,7 @@ impl Shard {
     /// Selects and admits what is due, as far as windows and room allow; returns the targets admitted.
     pub fn select(&mut self, now: u64, watch: &mut impl Watch) -> usize {
         self.behind = self.intake.behind(now);
+        self.read_lag(now);
         self.now_s = self.unix_s(now);
         let mut admitted = self.admit_waiting(now);
         self.board_opened(now, watch);
@@ -83,6 +84,7 @@ impl Shard {
         for _ in 0..unknown.count {
             self.settle(unknown.order, Outcome::Failed(Cause::UnknownIdentity));
         }
+        self.offer_batch(now);
         self.candidates.extend(self.batch.iter());
         !self.batch.is_empty() || unknown.count > 0
     }
@@ -116,7 +118,7 @@ impl Shard {
     /// adds one of its own.
     fn admit_devices(&mut self, now: u64, candidate: &Candidate, run: Run) -> usize {
         if self.intake.at(candidate.order).deadline_ns <= now {
-            self.settle(candidate.order, Outcome::Expired);
+            self.settle_due(candidate.due_ns, candidate.order, Outcome::Expired);
             return 0;
         }
         let mut wanted = self.next_wanted(candidate, run, 0);
@@ -126,7 +128,7 @@ impl Shard {
             } else {
                 Cause::UnknownIdentity
             };
-            self.settle(candidate.order, Outcome::Failed(cause));
+            self.settle_due(candidate.due_ns, candidate.order, Outcome::Failed(cause));
             return 0;
         }
         // The network forks a SIR to an identity: whatever devices are wanted, one goes out.
@@ -140,17 +142,18 @@ impl Shard {
             if wanted.is_some() {
                 self.ledger.accepted += 1;
                 self.intake.add_units(candidate.order, 1);
+                self.offer_more(candidate);
             }
             selected += 1;
             let device = self.index.devices(run)[number as usize];
             let is_sole = self.index.devices(run).len() == 1;
-            let (order, identity) = (candidate.order, candidate.identity);
+            let (order, due_ns, identity) = (candidate.order, candidate.due_ns, candidate.identity);
             if device.connected() && self.push_directly(now, order, identity, &device) {
-                self.settle(order, Outcome::Delivered);
+                self.settle_due(due_ns, order, Outcome::Delivered);
                 continue;
             }
             match self.target(candidate, device, is_sole) {
-                Err(cause) => self.settle(candidate.order, Outcome::Failed(cause)),
+                Err(cause) => self.settle_due(due_ns, order, Outcome::Failed(cause)),
                 Ok(target) if self.may_select() => self.admit(now, Waiting { target, retries: 0 }),
                 Ok(target) => self.resumed.push_back(Waiting { target, retries: 0 }),
             }
