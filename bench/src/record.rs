@@ -2,6 +2,7 @@
 //! JSON. Schema "sirocco.record/1"; docs/benchmarking.md describes each field. It computes nothing but
 //! ratios of what it holds; the verdict is beside it. Written by the bench, read by whoever compares.
 
+pub mod curve;
 mod limit;
 mod load;
 mod sessions;
@@ -169,6 +170,10 @@ pub struct Latency {
     pub p999: f64,
     /// Longest.
     pub max: f64,
+    /// The whole distribution, as it is drawn: that share of the SIRs took less than this time; empty in
+    /// older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<(f64, f64)>,
 }
 
 /// Lag in microseconds: how late something was done that was due.

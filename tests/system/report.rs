@@ -28,7 +28,39 @@ fn whole_record() -> Value {
         "words": "1 M/s held.", "rate_per_s": 1e6, "interval": { "low": 0.9e6, "high": 1.1e6 },
         "knee": [probe(5e5, 300.0, "passed"), probe(1e6, 900.0, "passed"), probe(2e6, 9e4, "failed")],
     });
+    let interval = |at: u32, rate: u32| {
+        json!({ "at_s": f64::from(at) / 10.0, "offered": rate, "sent": rate, "answered": rate - 1, "in_flight": at,
+                "behind": 0, "sessions": 0, "p50_us": 90, "p99_us": 100 * (at + 1), "max_us": 900 })
+    };
+    record["runs"][0]["load"] = json!({
+        "shape": "ramp 0..1k/1s", "interval_ms": 100,
+        "series": (0..20).map(|at| interval(at, at + 1)).collect::<Vec<_>>(),
+    });
     record
+}
+
+/// A history of 30 nights, the last ten slower by a tenth.
+fn history() -> String {
+    let night = |night: u32| {
+        let slow = if night < 20 { 1.0 } else { 1.1 };
+        let cpu = slow * (400.0 + f64::from(night * 7 % 5));
+        let line = json!({
+            "schema": "sirocco.history/1", "night_unix_s": 1_800_000_000 + night, "commit": format!("c{night:03}"),
+            "host_key": "host", "scenario": "null", "settings": "s", "attempts": 1,
+            "verdict": { "valid": true, "passed": true, "reasons": [] },
+            "counters": {}, "times": { "cpu_ns_per_sir": [cpu, cpu, cpu] },
+        });
+        format!("{line}\n")
+    };
+    (0..30).map(night).collect()
+}
+
+/// A plan in the form that `sirocco plan --json` writes.
+fn plan() -> Value {
+    let line = json!({ "name": "workers", "section": "engine", "words": "workers for the worst second", "unit": "",
+        "value": 7.0, "low": 6.0, "high": 9.0, "extrapolated": [{ "factor": "identities a worker", "times": 4.0 }] });
+    json!({ "schema": "sirocco.plan/1", "assumptions": { "subscribers": 1e7 }, "lines": [line],
+            "fits": { "words": "ten machines are enough" }, "limits": ["it was measured on two cores"] })
 }
 
 fn report(folder: &Directory, arguments: &[&str]) -> (Option<i32>, String) {
@@ -73,7 +105,7 @@ window.addEventListener("load", () => {
     requests: performance.getEntriesByType("resource").map((entry) => entry.name),
     ground: getComputedStyle(root).backgroundColor, title: document.title,
     foreign: document.querySelectorAll("img, iframe, object, embed, link[rel=stylesheet]").length,
-    scripts: [...document.scripts].filter((script) => script.type !== "application/json").length,
+    scripts: [...document.scripts].filter((script) => script.type === "").length,
     sortable: document.querySelectorAll("th button").length,
   }), "*");
 });
@@ -170,15 +202,19 @@ fn the_page_is_whole_on_a_phone_and_on_a_desk_in_light_and_dark() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/records");
     let kept =
         ["addressing.json", "sessions.json"].map(|name| kept.join(name).display().to_string());
-    let arguments = [
-        "whole.json",
-        "invalid.json",
-        &kept[0],
-        &kept[1],
+    fs::write(folder.file("nights.jsonl"), history()).expect("a writable folder");
+    keep(&folder, "plan.json", &plan());
+    let mut arguments = vec!["whole.json", "invalid.json", &kept[0], &kept[1]];
+    arguments.extend([
         "-o",
         "page.html",
-    ];
-    assert_eq!(report(&folder, &arguments).0, Some(0));
+        "--history",
+        "nights.jsonl",
+        "--plan",
+        "plan.json",
+    ]);
+    let (code, text) = report(&folder, &arguments);
+    assert_eq!(code, Some(0), "{text}");
     let mut grounds = Vec::new();
     for window in WINDOWS {
         for dark in [false, true] {
@@ -219,8 +255,8 @@ fn an_invalid_record_is_stamped_and_every_figure_is_a_file() {
         .expect("a folder")
         .map(|entry| entry.expect("a file").path())
         .collect();
-    // Knee, attempts handled, latency, stages, trains.
-    assert_eq!(files.len(), 5, "{files:?}");
+    // Knee, attempts handled, latency, three of the load, stages, trains.
+    assert_eq!(files.len(), 8, "{files:?}");
     for file in files {
         let svg = fs::read_to_string(&file).expect("a drawing");
         assert!(svg.contains(">INVALID</text>"), "{file:?}");
@@ -230,6 +266,40 @@ fn an_invalid_record_is_stamped_and_every_figure_is_a_file() {
         );
         assert!(page.contains(&svg), "{file:?} is not the page's");
     }
+}
+
+#[test]
+fn a_history_shows_its_change_and_a_plan_its_tables() {
+    let folder = Directory::new("report-history");
+    fs::write(folder.file("nights.jsonl"), history() + "{\"torn").expect("a writable folder");
+    keep(&folder, "plan.json", &plan());
+    let arguments = [
+        "--history",
+        "nights.jsonl",
+        "--plan",
+        "plan.json",
+        "-o",
+        "page.html",
+    ];
+    let (code, text) = report(&folder, &arguments);
+    assert_eq!(code, Some(0), "{text}");
+    let page = fs::read_to_string(folder.file("page.html")).expect("a page");
+    for words in [
+        "% (worse) at c020</text>",
+        "A step between c019 and c020",
+        "its last line was cut off",
+        "ten machines are enough",
+        "identities a worker 4 times beyond",
+        "it was measured on two cores",
+        "id=\"data-history\"",
+        "id=\"data-plan\"",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    fs::write(folder.file("plan.json"), "no plan").expect("a writable folder");
+    let (code, text) = report(&folder, &arguments);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("sirocco plan --json"), "{text}");
 }
 
 #[test]
@@ -250,8 +320,19 @@ fn a_hostile_record_is_text() {
         json!([{ "mode": script, "orders": 1e300, "messages": -1e300, "octets": "many" }]);
     record["stages"]["train_lengths"] = json!([0, -5, 1e308, 1e308, null, script]);
     record["sirs_per_s"] = script.into();
+    record["runs"][0]["load"]["shape"] = script.into();
+    record["runs"][0]["load"]["series"][3] = script.into();
     keep(&folder, "latest.json", &record);
-    let (code, text) = report(&folder, &["latest.json", "-o", "page.html"]);
+    let mut strange = plan();
+    strange["lines"][0]["words"] = script.into();
+    strange["assumptions"][script] = script.into();
+    keep(&folder, "plan.json", &strange);
+    let named = format!("\"scenario\":{}", json!(script));
+    let nights = history().replace("\"scenario\":\"null\"", &named);
+    fs::write(folder.file("nights.jsonl"), nights).expect("a writable folder");
+    let mut arguments = vec!["latest.json", "-o", "page.html"];
+    arguments.extend(["--history", "nights.jsonl", "--plan", "plan.json"]);
+    let (code, text) = report(&folder, &arguments);
     assert_eq!(code, Some(0), "{text}");
     let page = fs::read_to_string(folder.file("page.html")).expect("a page");
     assert!(!page.contains("<script>document") && !page.contains("<img"));

@@ -3,15 +3,15 @@
 //! and `instructions` run it, `history` keeps it, `gate` and `series` judge it, `night` sums up and
 //! `outputs` writes what machines and people read. docs/nightly.md is for users.
 
-mod change_points;
+pub mod change_points;
 mod counted;
 mod gate;
-mod history;
+pub mod history;
 mod instructions;
 mod measured;
 mod night;
 pub mod outputs;
-mod series;
+pub mod series;
 mod student;
 mod suite;
 mod sums;

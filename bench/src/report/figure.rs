@@ -8,6 +8,8 @@ use super::source::Source;
 pub enum Origin {
     /// A record, by its place among those of the page.
     Record(usize),
+    /// The history of nights.
+    History,
 }
 
 /// One figure.

@@ -6,6 +6,7 @@ mod chart;
 mod figure;
 mod figures;
 mod page;
+mod plan;
 mod source;
 mod summary;
 
@@ -13,8 +14,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::cli::ReportArgs;
+use crate::nightly::history::History;
 use crate::role::{EXIT_INVALID, EXIT_USAGE, complain};
-use page::Page;
+use figure::Section;
+use page::{Content, Extra, Page};
 use source::SourceError;
 
 /// Runs the role; returns its exit code.
@@ -43,11 +46,39 @@ fn report(args: &ReportArgs) -> Result<usize, SourceError> {
         notices.push(format!("passed over: {error}"));
     };
     let records = source::records(&args.records, passed_over)?;
-    if records.is_empty() {
+    let mut sections = figures::of_records(&records);
+    let (mut extras, mut plan_shown) = (Vec::new(), None);
+    if let Some(path) = &args.history {
+        let text = source::read(path)?;
+        let history = History::parse(&text);
+        notices.extend(history.notice());
+        sections.push(Section {
+            slug: "history",
+            title: "Night by night",
+            figures: figures::history::figures(&history.lines),
+        });
+        extras.push(Extra::new("history", path, &text));
+    }
+    if let Some(path) = &args.plan {
+        let text = source::read(path)?;
+        let read = serde_json::from_str(&text).map_err(|error| SourceError::NoPlan {
+            path: path.clone(),
+            error,
+        })?;
+        plan_shown = Some(plan::shown(&read));
+        extras.push(Extra::new("plan", path, &text));
+    }
+    if records.is_empty() && extras.is_empty() {
         return Err(SourceError::Nothing);
     }
-    let sections = figures::of_records(&records);
-    let page = Page::new(args.title.as_deref(), &records, sections, notices);
+    let page = Page::new(Content {
+        title: args.title.as_deref(),
+        records: &records,
+        sections,
+        plan: plan_shown,
+        extras,
+        notices,
+    });
     if let Some(folder) = &args.svg {
         for figure in page.figures() {
             let name = format!("{}.svg", figure.slug);

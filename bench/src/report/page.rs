@@ -3,12 +3,14 @@
 //! through all of that would still not run. Called by `report`.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 use sha2::{Digest, Sha256};
 
 use super::figure::{Figure, Origin, Section};
+use super::plan::PlanShown;
 use super::source::Source;
 use super::summary::{self, Row};
 use crate::nightly::outputs::time::iso;
@@ -57,18 +59,59 @@ pub struct Page {
     header: Vec<&'static str>,
     rows: Vec<Row>,
     sections: Vec<Part>,
+    plan: Option<PlanShown>,
     records: Vec<Entry>,
+    extras: Vec<Extra>,
+}
+
+/// A file besides the records: shown as figures or tables, and embedded.
+pub struct Extra {
+    kind: &'static str,
+    file: String,
+    data: String,
+}
+
+impl Extra {
+    /// The file at `path` with this text.
+    #[must_use]
+    pub fn new(kind: &'static str, path: &Path, text: &str) -> Self {
+        let file = path.file_name().unwrap_or_default();
+        Self {
+            kind,
+            file: file.to_string_lossy().into_owned(),
+            data: embedded(text),
+        }
+    }
+}
+
+/// What a page is made from.
+pub struct Content<'a> {
+    /// Its heading, where one was given.
+    pub title: Option<&'a str>,
+    /// The records.
+    pub records: &'a [Source],
+    /// The figures.
+    pub sections: Vec<Section>,
+    /// The plan.
+    pub plan: Option<PlanShown>,
+    /// Further files.
+    pub extras: Vec<Extra>,
+    /// What a reader has to know besides.
+    pub notices: Vec<String>,
 }
 
 impl Page {
     /// Puts records and figures together.
     #[must_use]
-    pub fn new(
-        title: Option<&str>,
-        records: &[Source],
-        sections: Vec<Section>,
-        notices: Vec<String>,
-    ) -> Self {
+    pub fn new(content: Content<'_>) -> Self {
+        let Content {
+            title,
+            records,
+            sections,
+            plan,
+            extras,
+            notices,
+        } = content;
         let table = summary::table(records);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let sections: Vec<Section> = sections
@@ -85,7 +128,7 @@ impl Page {
             figures: section
                 .figures
                 .into_iter()
-                .map(|f| shown(f, records))
+                .map(|f| shown(f, records, &extras))
                 .collect(),
         };
         Self {
@@ -98,8 +141,10 @@ impl Page {
             notices,
             header: table.header,
             rows: table.rows,
-            sections: sections.into_iter().map(part).collect(),
+            sections: sections.into_iter().map(part).collect::<Vec<_>>(),
+            plan,
             records: records_shown,
+            extras,
         }
     }
 
@@ -117,8 +162,17 @@ impl Page {
     }
 }
 
-fn shown(figure: Figure, records: &[Source]) -> Shown {
-    let Origin::Record(at) = figure.origin;
+fn shown(figure: Figure, records: &[Source], extras: &[Extra]) -> Shown {
+    let Origin::Record(at) = figure.origin else {
+        let history = extras.iter().find(|extra| extra.kind == "history");
+        return Shown {
+            anchor: "data-of-history".to_owned(),
+            from: history.map_or(String::new(), |extra| extra.file.clone()),
+            verdict: "",
+            class: "",
+            figure,
+        };
+    };
     let record = &records[at];
     Shown {
         anchor: format!("record-{}", at + 1),

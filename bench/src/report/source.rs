@@ -39,8 +39,16 @@ pub enum SourceError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A plan that is none.
+    #[error("{path} is no plan: {error}; `sirocco plan --json` writes one")]
+    NoPlan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
     /// Nothing to show.
-    #[error("nothing to show: name records, or folders of them")]
+    #[error("nothing to show: name records, or give --history or --plan")]
     Nothing,
 }
 

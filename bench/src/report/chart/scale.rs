@@ -42,6 +42,14 @@ impl Scale {
         Self::rounded(low, high)
     }
 
+    /// Around the values alone, for series whose level is far from 0.
+    #[must_use]
+    pub fn close(low: f64, high: f64) -> Self {
+        let (low, high) = ordered(low, high);
+        let room = (high - low) * 0.1;
+        Self::rounded(low - room, high + room)
+    }
+
     /// Exactly from `low` to `high`.
     #[must_use]
     pub fn exact(low: f64, high: f64) -> Self {
@@ -223,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn a_close_axis_stays_at_its_level() {
+        let scale = Scale::close(371.0, 391.0);
+        assert!(scale.low > 350.0 && scale.high < 410.0, "{scale:?}");
+        let flat = Scale::close(5.0, 5.0);
+        assert!(flat.low < 5.0 && flat.high > 5.0);
+        assert!((flat.place(5.0) - 0.5).abs() < 0.2);
+    }
+
+    #[test]
     fn logarithmic_axes_have_decades_or_one_two_five() {
         assert_near(
             &Scale::log(16.0, 40_703.0).ticks(),
@@ -253,6 +270,7 @@ mod tests {
             Scale::linear(f64::NAN, f64::INFINITY),
             Scale::log(f64::NAN, -1.0),
             Scale::log(0.0, f64::INFINITY),
+            Scale::close(f64::NEG_INFINITY, f64::NAN),
             Scale::percentile(0),
         ] {
             assert!(!scale.ticks().is_empty(), "{scale:?}");
@@ -268,6 +286,7 @@ mod tests {
         fn the_ends_hold_what_was_asked_and_ticks_lie_between(a in -1e12f64..1e12, b in -1e12f64..1e12) {
             for scale in [
                 Scale::linear(a, b),
+                Scale::close(a, b),
                 Scale::log(a.abs().min(b.abs()), a.abs().max(b.abs())),
             ] {
                 let ticks = scale.ticks();

@@ -14,6 +14,8 @@ pub enum Unit {
     Nanoseconds,
     /// Microseconds.
     Microseconds,
+    /// Seconds.
+    Seconds,
     /// A share: 0.5 is 50 %.
     Share,
     /// A share as the axis of a percentile plot has it: 0.999 is 99.9 %.
@@ -31,6 +33,7 @@ impl Unit {
             Self::PerSecond => format!("{}/s", plain(value)),
             Self::Nanoseconds => time(value),
             Self::Microseconds => time(value * 1e3),
+            Self::Seconds => time(value * 1e9),
             Self::Share => format!("{} %", plain(value * 100.0)),
             Self::Percentile => percentile(value),
             Self::Octets => format!("{} B", plain(value)),
@@ -92,6 +95,7 @@ mod tests {
             (Unit::Microseconds, 2000.0, "2 ms"),
             (Unit::Microseconds, 1e6, "1 s"),
             (Unit::Nanoseconds, 371.0, "371 ns"),
+            (Unit::Seconds, 12.0, "12 s"),
             (Unit::Share, 0.243, "24.3 %"),
             (Unit::Percentile, 0.99999, "99.999 %"),
             (Unit::Percentile, 0.0, "0 %"),

@@ -3,15 +3,13 @@
 
 use serde_json::Value;
 
+use crate::record::curve::curve;
 use crate::report::chart::Axis;
 use crate::report::chart::lines::{Line, Lines, Point};
 use crate::report::chart::scale::Scale;
 use crate::report::chart::unit::Unit;
 use crate::report::figure::{Figure, Placed};
 use crate::report::source::{Source, number};
-
-/// Values of a histogram whose points are drawn at most: between them a line is straight to the eye.
-const POINTS_MAX: usize = 120;
 
 /// A distribution with its name and where the record keeps it.
 struct Kept {
@@ -106,11 +104,16 @@ fn line(record: &Source, kept: &Kept) -> Option<(Line, u64)> {
     }
     let own = record.pairs(&format!("{}/curve", kept.summary));
     let counted = record.number(&format!("{}/count", kept.histogram));
-    let buckets = record.pairs(&format!("{}/buckets", kept.histogram));
+    let buckets = record
+        .pairs(&format!("{}/buckets", kept.histogram))
+        .into_iter();
+    let buckets: Vec<(u64, u64)> = buckets
+        .map(|(value, count)| (value as u64, count as u64))
+        .collect();
     let (points, marked) = if !own.is_empty() {
-        (thinned(own), false)
+        (own, false)
     } else if counted == Some(count) && !buckets.is_empty() {
-        (thinned(curve(&buckets)), false)
+        (curve(&buckets), false)
     } else {
         (named(record.json.pointer(kept.summary)?), true)
     };
@@ -118,67 +121,20 @@ fn line(record: &Source, kept: &Kept) -> Option<(Line, u64)> {
         name: kept.name.to_owned(),
         points: points
             .into_iter()
-            .map(|(x, y)| Point { x, y, open: false })
+            // A logarithmic axis has no 0: the clock counts whole microseconds.
+            .map(|(x, y)| Point {
+                x,
+                y: y.max(1.0),
+                open: false,
+            })
             .collect(),
         marked,
     };
     (!line.points.is_empty()).then_some((line, count as u64))
 }
 
-/// Shares and values of a histogram: of all values, `share` are no greater than the value.
-fn curve(buckets: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let count: f64 = buckets.iter().map(|(_, count)| count.max(0.0)).sum();
-    let mut seen = 0.0;
-    let mut points = Vec::new();
-    for (value, here) in buckets {
-        let before = if count > 0.0 { seen / count } else { 0.0 };
-        seen += here.max(0.0);
-        // A value holds from the share before it: a step, drawn where it begins.
-        points.push((before, value.max(1.0)));
-    }
-    points
-}
-
-/// As many points as are seen, evenly over the axis, the last one kept.
-fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    let scale = Scale::percentile(u64::MAX);
-    let mut kept: Vec<(f64, f64)> = Vec::new();
-    let last = points.len().saturating_sub(1);
-    let mut next = 0.0;
-    for (at, (share, value)) in points.into_iter().enumerate() {
-        let place = scale.place(share);
-        if place >= next || at == last {
-            kept.push((share, value));
-            next = place + 1.0 / POINTS_MAX as f64;
-        }
-    }
-    kept
-}
-
 fn named(summary: &Value) -> Vec<(f64, f64)> {
     let known = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999")];
     let of = |(share, name): (f64, &str)| Some((share, number(&summary[name])?));
     known.into_iter().filter_map(of).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_curve_climbs_to_the_longest() {
-        let points = curve(&[(10.0, 90.0), (20.0, 9.0), (500.0, 1.0)]);
-        assert_eq!(points, [(0.0, 10.0), (0.9, 20.0), (0.99, 500.0)]);
-        assert!(curve(&[]).is_empty());
-    }
-
-    #[test]
-    fn thinning_keeps_the_ends() {
-        let many: Vec<(f64, f64)> = (0..10_000)
-            .map(|at| (f64::from(at) / 10_000.0, f64::from(at)))
-            .collect();
-        let kept = thinned(many.clone());
-        assert!(kept.len() <= POINTS_MAX + 1, "{}", kept.len());
-        assert_eq!((kept[0], kept.last()), (many[0], many.last()));
-    }
 }

@@ -2,6 +2,8 @@
 //! nothing where there is nothing. Called by `report`.
 
 mod addressing;
+mod course;
+pub mod history;
 mod knee;
 mod latency;
 mod stages;
@@ -26,6 +28,7 @@ pub fn of_records(records: &[Source]) -> Vec<Section> {
     vec![
         section("limit", "The limit and its knee", knee::figures),
         section("latency", "Latency from the due time", latency::figures),
+        section("course", "A load over time", course::figures),
         section("stages", "Where the worker's time goes", stages::figures),
         section("trains", "Train lengths", trains::figures),
         section(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sirocco_dispatch::report::{Balance, EngineReport};
 
+use crate::record::curve::curve;
 use crate::record::stages::StageFigures;
 use crate::record::{Lag, Latency, LedgerFigures};
 use crate::role::protocol::{Counters, Drained, Measured};
@@ -84,6 +85,7 @@ fn percentiles(latency: &Value) -> Latency {
         p99: figure("p99"),
         p999: figure("p999"),
         max: figure("max"),
+        curve: curve(&buckets(latency)),
     }
 }
 
@@ -124,6 +126,7 @@ fn measured(report: &EngineReport, baseline: &EngineReport) -> Measured {
             p99: latency.p99 as f64,
             p999: latency.p999 as f64,
             max: latency.max as f64,
+            curve: curve(&latency.buckets),
         },
         latency_buckets: latency.buckets.clone(),
         order_lag_us: lag(&report.order_lag_us),
