@@ -110,6 +110,7 @@ fn answer(population: &mut Population, now_ns: u64, train: &Train, out: &mut [u8
     let peer = SocketAddr::from(([127, 0, 0, 1], 5070));
     let origin = Origin {
         socket: 0,
+        stream: 0,
         peer,
         local: None,
     };

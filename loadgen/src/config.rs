@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sirocco_ring::{Backend, PortConfig, SOCKETS_MAX, SocketConfig, TRAIN_BYTES_MAX};
+use sirocco_ring::{
+    Backend, LISTENERS_MAX, ListenerConfig, PortConfig, SOCKETS_MAX, SocketConfig, TRAIN_BYTES_MAX,
+};
 use sirocco_wire::sip::SirKey;
 
 use crate::late::LATE_SLOTS_MAX;
@@ -17,9 +19,13 @@ use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
 use crate::session::{
-    Accounts, CALLS_MAX, Credentials, Delay, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX,
-    Register, SessionPolicy, SourcesConfig, Take,
+    Accounts, CALLS_MAX, Credentials, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register,
+    SessionPolicy, SourcesConfig, Take, Transport,
 };
+
+mod class;
+
+pub use class::ClassConfig;
 
 /// The most edges of one worker: one socket each.
 pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
@@ -27,8 +33,6 @@ pub const EDGES_MAX: u16 = SOCKETS_MAX as u16;
 const STREAMS_MAX: u32 = LINKS_MAX as u32;
 /// Receive buffers of connections, 16 KiB each.
 const STREAM_BUFFERS: u32 = 256;
-/// The same where connections are read slowly.
-const SLOW_STREAM_BUFFERS: u32 = 4;
 /// The octets that all edges' receive buffers together may ask for: 1 GiB.
 const RECEIVE_BYTES_TOTAL: u32 = 1 << 30;
 /// The receive buffer of the direct socket, which takes the whole population's traffic one datagram
@@ -89,8 +93,8 @@ pub struct LoadgenConfig {
     pub content: Option<String>,
     /// The same from a file, for other than text.
     pub content_file: Option<PathBuf>,
-    /// Octets a second read of all MSRP connections together; 0 for as they come.
-    pub msrp_read_rate: u64,
+    /// Edges take SIP over TCP at their own address, or at a port of the kernel's choice beside it.
+    pub listen_tcp: bool,
     /// The server that the sources call.
     pub target: Option<SocketAddr>,
     /// What challenges are answered with; without it, they are refusals.
@@ -101,47 +105,6 @@ pub struct LoadgenConfig {
     pub flood: Option<Flood>,
     /// Registers the population.
     pub register: Option<Register>,
-}
-
-/// One class of devices in a scenario file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ClassConfig {
-    /// The key in the report.
-    pub name: String,
-    /// Its share of the devices, in units of the sum of all weights.
-    pub weight: u32,
-    /// What it answers SIRs with, as a behaviour of a mix is written.
-    #[serde(default = "ok")]
-    pub answer: String,
-    /// How long its devices take to answer a SIR, whatever they decide.
-    #[serde(default)]
-    pub answer_time: Delay,
-    /// What it does then; left out, nothing.
-    #[serde(default)]
-    pub session: Option<SessionPolicy>,
-}
-
-impl ClassConfig {
-    /// Returns it as a class of a mix is written.
-    fn text(&self) -> String {
-        let ClassConfig {
-            name,
-            weight,
-            answer,
-            answer_time,
-            ..
-        } = self;
-        if answer_time.is_none() {
-            format!("{name}={answer}:{weight}")
-        } else {
-            format!("{name}=late({answer_time},{answer}):{weight}")
-        }
-    }
-}
-
-fn ok() -> String {
-    "200".to_owned()
 }
 
 /// Where the devices of the population are reached.
@@ -281,7 +244,7 @@ impl Default for LoadgenConfig {
             received: Disturbance::default(),
             content: None,
             content_file: None,
-            msrp_read_rate: 0,
+            listen_tcp: false,
             target: None,
             credentials: None,
             invite: None,
@@ -324,6 +287,12 @@ impl LoadgenConfig {
         } = self.place
         {
             bound("edges", usize::from(count), 1, usize::from(EDGES_MAX))?;
+            let most = if self.listen_tcp {
+                LISTENERS_MAX
+            } else {
+                usize::MAX
+            };
+            bound("edges that take connections", usize::from(count), 1, most)?;
             if port_base != 0 && port_base.checked_add(count - 1).is_none() {
                 return Err(ConfigError::Ports { count, port_base });
             }
@@ -381,7 +350,7 @@ impl LoadgenConfig {
     pub(crate) fn sessions(&self) -> Result<Option<Sessions>, ConfigError> {
         let (_, policies) = self.effective()?;
         let has_sources = self.invite.is_some() || self.flood.is_some() || self.register.is_some();
-        if policies.iter().all(Option::is_none) && !has_sources {
+        if policies.iter().all(Option::is_none) && !has_sources && !self.listen_tcp {
             return Ok(None);
         }
         let key = read_file("sir-key-file", self.sir_key_file.as_ref(), |text| {
@@ -430,7 +399,25 @@ impl LoadgenConfig {
         }))
     }
 
-    /// Tells whether any device takes content by MSRP.
+    /// Returns the number of listeners: one for each edge, or none.
+    pub(crate) fn listener_count(&self) -> u16 {
+        self.listeners().len() as u16
+    }
+
+    fn listeners(&self) -> Vec<ListenerConfig> {
+        match self.place {
+            Place::Edges {
+                count,
+                bind,
+                port_base,
+            } if self.listen_tcp => (0..count)
+                .map(|edge| ListenerConfig::new(edge_address(bind, port_base, edge)))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Tells whether there are connections: content by MSRP, SIP over TCP.
     pub(crate) fn takes_streams(&self) -> bool {
         let classes = self
             .classes
@@ -438,7 +425,10 @@ impl LoadgenConfig {
             .filter_map(|class| class.session.as_ref());
         let callers = self.invite.iter().map(|invite| &invite.session);
         let mut policies = self.session.iter().chain(classes).chain(callers);
-        policies.any(|policy| policy.takes(Take::Msrp))
+        let register = self.register.as_ref().map(|register| register.transport);
+        self.listen_tcp
+            || register == Some(Transport::Tcp)
+            || policies.any(|policy| policy.takes(Take::Msrp) || policy.transport == Transport::Tcp)
     }
 
     fn sources(&self) -> Result<SourcesConfig, ConfigError> {
@@ -531,12 +521,8 @@ impl LoadgenConfig {
         };
         if self.takes_streams() {
             config.streams_max = STREAMS_MAX;
-            // A slow reader leaves octets with the kernel, so that its window closes.
-            config.stream_buffers = if self.msrp_read_rate > 0 {
-                SLOW_STREAM_BUFFERS
-            } else {
-                STREAM_BUFFERS
-            };
+            config.stream_buffers = STREAM_BUFFERS;
+            config.listeners = self.listeners();
         }
         config.slab_bytes = TRAIN_BYTES_MAX as u32;
         config.backend = self.backend;
@@ -581,9 +567,13 @@ fn namespace(text: &str) -> Result<[u8; 16], String> {
     Ok(number.to_be_bytes())
 }
 
-fn edge_socket(count: u16, bind: IpAddr, port_base: u16, edge: u16) -> SocketConfig {
+fn edge_address(bind: IpAddr, port_base: u16, edge: u16) -> SocketAddr {
     let port = if port_base == 0 { 0 } else { port_base + edge };
-    let mut socket = SocketConfig::new(SocketAddr::new(bind, port));
+    SocketAddr::new(bind, port)
+}
+
+fn edge_socket(count: u16, bind: IpAddr, port_base: u16, edge: u16) -> SocketConfig {
+    let mut socket = SocketConfig::new(edge_address(bind, port_base, edge));
     let share = RECEIVE_BYTES_TOTAL / u32::from(count);
     socket.receive_buffer_bytes = share.min(EDGE_RECEIVE_BYTES_MAX);
     socket

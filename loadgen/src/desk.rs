@@ -146,7 +146,11 @@ impl Desk {
         }
         let tally = &mut self.judge.tally;
         tally.parsed += 1;
-        let refusal = match screen_as(datagram, Transport::Datagram, Role::Endpoint) {
+        let transport = match visit.origin.stream {
+            0 => Transport::Datagram,
+            _ => Transport::Stream,
+        };
+        let refusal = match screen_as(datagram, transport, Role::Endpoint) {
             Verdict::Drop {
                 reason: DropReason::NotSip(ParseError::KeepAlive),
             } => {

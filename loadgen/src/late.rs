@@ -222,6 +222,7 @@ mod tests {
     fn origin(port: u16) -> Origin {
         Origin {
             socket: 0,
+            stream: 0,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             local: None,
         }

@@ -6,6 +6,7 @@
 //! judges. Called by the command `sirocco loadgen`, which owns arguments and the process protocol.
 
 mod config;
+mod connections;
 mod desk;
 mod hash;
 mod journal;
@@ -28,7 +29,7 @@ mod stage;
 mod tally;
 mod worker;
 
-pub use config::{ConfigError, EDGES_MAX, Idle, LoadgenConfig, Place};
+pub use config::{ClassConfig, ConfigError, EDGES_MAX, Idle, LoadgenConfig, Place};
 pub use hash::{PUBLIC_KEY, public_hash};
 pub use journal::{ENTRY_BYTES, Journal, JournalTotals};
 pub use late::{LATE_SLOTS_MAX, LateTrain};
@@ -45,7 +46,7 @@ pub use seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN, Seen, Sighting};
 pub use session::{
     CALLS_MAX, Credentials, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, Flood, Invite,
     PPG_LIST_MAX, PeopleError, RATE_MAX, Register, SessionCounts, SessionPolicy, SessionTotals,
-    Take, Traits, Word,
+    Take, Traits, Transport, Word,
 };
 pub use tally::{ClassCounts, Tally};
 pub use worker::{LoadgenError, Ready, run};

@@ -43,6 +43,8 @@ const RECEIVED_SALT: u64 = 0x7265_6376;
 pub struct Origin {
     /// The index of the socket: the edge.
     pub socket: u16,
+    /// Behind 0 for a datagram, the number of the connection and 1.
+    pub stream: u16,
     /// The sender.
     pub peer: SocketAddr,
     /// The local address that was addressed, where the socket is bound to all of them.
@@ -126,6 +128,8 @@ pub struct Population {
     sources: Sources,
     source_names: Vec<&'static str>,
     advanced_ns: u64,
+    /// Where answers to messages of connections are written.
+    stream_answers: Vec<u8>,
     /// How long late answers took, by class index.
     times: Vec<Option<Histogram<u64>>>,
 }
@@ -204,6 +208,7 @@ impl Population {
             sources,
             source_names,
             advanced_ns: 0,
+            stream_answers: Vec::new(),
             times,
         })
     }
@@ -325,10 +330,10 @@ impl Population {
         fate
     }
 
-    /// Tells the addresses of the sockets, in order: calls name them.
-    pub fn bind(&mut self, addresses: &[SocketAddr]) {
+    /// Tells the addresses of the sockets, in order, and where each takes connections: calls name them.
+    pub fn bind(&mut self, addresses: &[SocketAddr], listeners: &[SocketAddr]) {
         if let Some(calls) = &mut self.desk.calls {
-            calls.bind(addresses);
+            calls.bind(addresses, listeners);
         }
     }
 
@@ -366,7 +371,12 @@ impl Population {
         if all {
             calls.lanes.flush();
         }
-        calls.lanes.drain(send);
+        let Calls { lanes, links, .. } = &mut **calls;
+        let mut send = send;
+        lanes.drain(|load| match load.origin.stream {
+            0 => send(load),
+            _ => links.put_sip(&load.origin, &load.octets),
+        });
     }
 
     /// Returns the connections of calls, where there are calls.
@@ -547,5 +557,6 @@ fn open_sessions(
     (Some(Box::new(calls)), outcomes)
 }
 
+mod stream;
 #[cfg(test)]
 mod tests;

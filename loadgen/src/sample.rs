@@ -54,6 +54,7 @@ pub(crate) fn sirs(first: u64, count: u64) -> Vec<Vec<u8>> {
 pub(crate) fn origin() -> Origin {
     Origin {
         socket: 0,
+        stream: 0,
         peer: ([127, 0, 0, 1], 5070).into(),
         local: None,
     }

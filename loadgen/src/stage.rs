@@ -63,6 +63,7 @@ impl Stage {
     ) {
         let origin = Origin {
             socket: received.socket,
+            stream: 0,
             peer: received.peer,
             local: received.local,
         };

@@ -8,11 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sirocco_ring::clock::now_ns;
-use sirocco_ring::{
-    DATAGRAMS_PER_SLAB_MAX, Datagram, OpenError, Port, StreamEvent, StreamId, Wait, affinity,
-};
+use sirocco_ring::{DATAGRAMS_PER_SLAB_MAX, Datagram, OpenError, Port, Wait, affinity};
 
 use crate::config::{ConfigError, Idle, LoadgenConfig, Place};
+use crate::connections::Connections;
 use crate::journal::Journal;
 use crate::live::{Control, Live, LoadgenProgress};
 use crate::meter::{Meter, add_record};
@@ -25,8 +24,6 @@ use crate::stage::{Stage, send_train, train_to};
 const ARRIVALS_PER_TURN_MAX: usize = 16;
 /// The same in direct mode, where each buffer is one datagram at several microseconds.
 const DIRECT_ARRIVALS_PER_TURN_MAX: usize = 128;
-/// Events of streams per turn.
-const STREAM_EVENTS_PER_TURN_MAX: usize = 1024;
 /// Trains of late answers per turn, so that they cannot hold up the others.
 const LATE_TRAINS_PER_TURN_MAX: usize = 32;
 /// Slabs kept back from receiving for late answers and for trains that must be split.
@@ -80,6 +77,9 @@ pub enum LoadgenError {
 pub struct Ready {
     /// The address of each edge, or the one address of direct mode, in order.
     pub addresses: Vec<SocketAddr>,
+    /// Where each edge takes connections, if it does.
+    #[serde(default)]
+    pub listeners: Vec<SocketAddr>,
     /// What the host granted less of than was asked.
     pub notices: Vec<String>,
 }
@@ -120,9 +120,7 @@ struct Worker<'c> {
     stage: Stage,
     datagrams: Vec<Datagram>,
     arrivals_per_turn_max: usize,
-    /// The stream of each connection of calls, by its number.
-    streams: Vec<Option<StreamId>>,
-    reader: Reader,
+    connections: Connections,
     meter: Meter,
     /// Whether the last turn found nothing to do.
     is_idle: bool,
@@ -158,7 +156,10 @@ impl<'c> Worker<'c> {
         let addresses: Vec<SocketAddr> = (0..config.socket_count())
             .map(|socket| port.local_address(socket))
             .collect();
-        population.bind(&addresses);
+        let listeners: Vec<SocketAddr> = (0..config.listener_count())
+            .map(|listener| port.listener_address(listener))
+            .collect();
+        population.bind(&addresses, &listeners);
         let meter = Meter::new(&port, now_ns);
         let arrivals_per_turn_max = match config.place {
             Place::Edges { .. } => ARRIVALS_PER_TURN_MAX,
@@ -171,8 +172,7 @@ impl<'c> Worker<'c> {
             stage: Stage::new(),
             datagrams: Vec::with_capacity(DATAGRAMS_PER_SLAB_MAX),
             arrivals_per_turn_max,
-            streams: Vec::new(),
-            reader: Reader::default(),
+            connections: Connections::default(),
             meter,
             is_idle: false,
             now_ns,
@@ -183,6 +183,9 @@ impl<'c> Worker<'c> {
         Ready {
             addresses: (0..self.config.socket_count())
                 .map(|socket| self.port.local_address(socket))
+                .collect(),
+            listeners: (0..self.config.listener_count())
+                .map(|listener| self.port.listener_address(listener))
                 .collect(),
             notices: self.notices(),
         }
@@ -202,7 +205,14 @@ impl<'c> Worker<'c> {
         let due = self.population.advance(self.now_ns);
         let arrivals = self.receive();
         if self.config.takes_streams() {
-            self.move_streams();
+            let Worker {
+                connections,
+                port,
+                population,
+                now_ns,
+                ..
+            } = self;
+            connections.turn(port, population, *now_ns);
         }
         let trains = self.release_late();
         let departures = self.depart(true);
@@ -254,48 +264,6 @@ impl<'c> Worker<'c> {
         }
         self.send_row();
         budget
-    }
-
-    /// Connects what calls ask for, and moves the octets of connections both ways.
-    fn move_streams(&mut self) {
-        let Worker {
-            port,
-            population,
-            streams,
-            reader,
-            ..
-        } = self;
-        let Some(calls) = population.links() else {
-            return;
-        };
-        let events = reader.events(self.config.msrp_read_rate, self.now_ns);
-        port.streams(events, |event| match event {
-            StreamEvent::Received { stream, bytes } => {
-                reader.read(bytes.len());
-                if let Some(link) = streams.iter().position(|open| *open == Some(stream)) {
-                    calls.link_received(link as u32, bytes);
-                }
-            }
-            StreamEvent::Closed { stream, .. } | StreamEvent::Refused { stream, .. } => {
-                if let Some(link) = streams.iter().position(|open| *open == Some(stream)) {
-                    streams[link] = None;
-                    calls.links.close(link as u32);
-                }
-            }
-            _ => {}
-        });
-        while let Some((link, target)) = calls.links.take_wanted() {
-            let at = link as usize;
-            streams.resize(streams.len().max(at + 1), None);
-            streams[at] = port.connect(target, None);
-            if streams[at].is_none() {
-                calls.links.close(link);
-            }
-        }
-        calls.links.drain(|link, octets| {
-            let stream = streams.get(link as usize).copied().flatten();
-            stream.is_some_and(|stream| port.send_stream(stream, octets).is_ok())
-        });
     }
 
     /// Sends what calls wrote: trains that are full, with `all` the others too; returns how many.
@@ -412,8 +380,16 @@ impl<'c> Worker<'c> {
                 self.port.release(slab);
                 return sent;
             };
-            self.port
-                .send(slab, train_to(late.origin, late.length, late.segment));
+            if late.origin.stream > 0 {
+                let octets = &self.port.slab_mut(&slab)[..late.length];
+                if let Some(calls) = self.population.links() {
+                    calls.links.put_sip(&late.origin, octets);
+                }
+                self.port.release(slab);
+            } else {
+                self.port
+                    .send(slab, train_to(late.origin, late.length, late.segment));
+            }
             self.meter.queued(late.answers, late.length);
             self.meter.was_late(late.lateness_ns, late.answers);
         }
@@ -490,56 +466,10 @@ impl<'c> Worker<'c> {
     }
 }
 
-/// How fast connections are read.
-#[derive(Default)]
-struct Reader {
-    /// Octets that may be read now; what was read beyond is owed.
-    octets: f64,
-    last_ns: u64,
-}
-
-impl Reader {
-    /// Returns how many events may be taken now: one at a time where reading has a rate.
-    fn events(&mut self, rate: u64, now_ns: u64) -> usize {
-        if rate == 0 {
-            return STREAM_EVENTS_PER_TURN_MAX;
-        }
-        let passed_ns = now_ns.saturating_sub(std::mem::replace(&mut self.last_ns, now_ns));
-        let earned = passed_ns as f64 * rate as f64 / 1e9;
-        // What was not read for a second is not made up for.
-        self.octets = (self.octets + earned).min(rate as f64);
-        usize::from(self.octets > 0.0)
-    }
-
-    fn read(&mut self, octets: usize) {
-        self.octets -= octets as f64;
-    }
-}
-
 fn record_error(config: &LoadgenConfig, source: std::io::Error) -> LoadgenError {
     let path = config
         .record_sirs
         .as_ref()
         .map_or_else(String::new, |path| path.display().to_string());
     LoadgenError::Record { path, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_reader_keeps_its_rate() {
-        let mut reader = Reader::default();
-        let mut octets = 0;
-        for turn in 1..=10_000u64 {
-            // A turn of a millisecond, and always 16,384 octets to read.
-            if reader.events(100_000, turn * 1_000_000) > 0 {
-                reader.read(16_384);
-                octets += 16_384;
-            }
-        }
-        assert!((984_000..=1_016_400).contains(&octets), "{octets}");
-        assert_eq!(reader.events(0, 0), STREAM_EVENTS_PER_TURN_MAX);
-    }
 }

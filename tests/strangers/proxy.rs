@@ -115,6 +115,7 @@ fn addressed(
             rate: 500.0,
             expires: 600,
             uri: Some("sip:ims.example".to_owned()),
+            ..Register::default()
         }),
         content: Some(CONTENT.to_owned()),
         session: Some(policy),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sirocco_dispatch::config::{EngineConfig, SessionEnd};
 use sirocco_dispatch::order::Order;
-use sirocco_loadgen::{Invite, LoadgenConfig, Mix, SessionPolicy};
+use sirocco_loadgen::{Invite, LoadgenConfig, Mix, SessionPolicy, Transport};
 use sirocco_tests::process::{Directory, Guarded};
 use sirocco_tests::tools::SIPP;
 
@@ -26,10 +26,10 @@ const ANSWER: &str = "<send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]
 /// INVITE by field 2 as token, field 0 as user and field 1 as device.
 fn invite() -> String {
     "<send retrans=\"500\"><![CDATA[\nINVITE sip:ppg@[remote_ip]:[remote_port];t=[field2] SIP/2.0\n\
-     Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
+     Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\nMax-Forwards: 70\n\
      From: <[field0]>;tag=[call_number]\nTo: <sip:ppg@[remote_ip]:[remote_port]>\n\
      Call-ID: [call_id]\nCSeq: 1 INVITE\nAllow: INVITE, ACK, BYE, MESSAGE\n\
-     Contact: <sip:device-[call_number]@[local_ip]:[local_port]>;+sip.instance=\"<[field1]>\"\n\
+     Contact: <sip:device-[call_number]@[local_ip]:[local_port];transport=[transport]>;+sip.instance=\"<[field1]>\"\n\
      Content-Type: application/sdp\nContent-Length: [len]\n\n\
      v=0\no=- 53655765 2353687637 IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\n\
      t=0 0\nm=audio [media_port] RTP/AVP 0\na=rtpmap:0 PCMU/8000\n]]></send>\n"
@@ -40,7 +40,7 @@ fn invite() -> String {
 fn inside(method: &str, cseq: &str, attributes: &str) -> String {
     format!(
         "<send{attributes}><![CDATA[\n{method} [next_url] SIP/2.0\n\
-         Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\n[routes]\nMax-Forwards: 70\n\
+         Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n[routes]\nMax-Forwards: 70\n\
          From: <[field0]>;tag=[call_number]\n\
          To: <sip:ppg@[remote_ip]:[remote_port]>[peer_tag_param]\nCall-ID: [call_id]\n\
          CSeq: {cseq} {method}\nContent-Length: 0\n\n]]></send>\n"
@@ -97,11 +97,16 @@ fn fields(directory: &Directory, sirs: &[Taken]) -> String {
 }
 
 /// Lets SIPp play a scenario once for each SIR; panics if a call fails.
-fn call_all(sipp: &Path, engine: &str, scenario: &str, sirs: &[Taken]) {
+fn call_all(sipp: &Path, (engine, transport): (&str, &str), scenario: &str, sirs: &[Taken]) {
     let directory = Directory::new("sipp-caller");
     let calls = sirs.len().to_string();
     let fields = fields(&directory, sirs);
-    let arguments = ["-m", &calls, "-r", "500", "-inf", &fields, engine].map(str::to_owned);
+    // Left to itself SIPp tries the same ports as the one beside it, and gives up.
+    let port = free_port().to_string();
+    let arguments = [
+        "-t", transport, "-p", &port, "-m", &calls, "-r", "500", "-inf", &fields, engine,
+    ];
+    let arguments = arguments.map(str::to_owned);
     let mut caller = play(sipp, &directory, scenario, &arguments);
     assert_eq!(caller.exit_code(), Some(0), "{}", errors(&directory));
 }
@@ -119,7 +124,11 @@ fn ordered(config: EngineConfig) -> (Engine, Vec<Taken>) {
     (engine, sirs)
 }
 
-fn sipp_is_pushed_to(end: SessionEnd, test: &str) {
+/// SIPp's word for a transport: one socket of UDP, or one connection of TCP for all calls.
+const UDP: &str = "u1";
+const TCP: &str = "t1";
+
+fn sipp_is_pushed_to(end: SessionEnd, transport: &str, test: &str) {
     let Some(sipp) = SIPP.path_or_skip(test) else {
         return;
     };
@@ -133,14 +142,19 @@ fn sipp_is_pushed_to(end: SessionEnd, test: &str) {
         sirs.iter()
             .all(|sir| sir.gateway == format!("sip:ppg@{address}"))
     );
-    call_all(&sipp, &address, &caller_scenario(end), &sirs);
+    call_all(&sipp, (&address, transport), &caller_scenario(end), &sirs);
     report_when("the last session to end", &engine, |report| {
         report.sessions.open == 0
     });
     // A token that was used opens nothing more, and neither does one that nobody made.
-    call_all(&sipp, &address, &refused_scenario(), &sirs[..20]);
+    call_all(
+        &sipp,
+        (&address, transport),
+        &refused_scenario(),
+        &sirs[..20],
+    );
     let forged: Vec<_> = sirs[..20].iter().cloned().map(forge).collect();
-    call_all(&sipp, &address, &refused_scenario(), &forged);
+    call_all(&sipp, (&address, transport), &refused_scenario(), &forged);
     let (report, _) = engine.stop();
     let sessions = &report.sessions;
     assert_eq!(
@@ -184,6 +198,7 @@ fn forge(mut sir: Taken) -> Taken {
 fn sipp_builds_sessions_takes_the_push_and_is_told_bye() {
     sipp_is_pushed_to(
         SessionEnd::Engine,
+        UDP,
         "sipp_builds_sessions_takes_the_push_and_is_told_bye",
     );
 }
@@ -192,15 +207,37 @@ fn sipp_builds_sessions_takes_the_push_and_is_told_bye() {
 fn sipp_builds_sessions_takes_the_push_and_says_bye() {
     sipp_is_pushed_to(
         SessionEnd::Device,
+        UDP,
         "sipp_builds_sessions_takes_the_push_and_says_bye",
     );
 }
 
 #[test]
-fn sipps_own_server_takes_the_calls_of_the_load_generator() {
-    let Some(sipp) = SIPP.path_or_skip("sipps_own_server_takes_the_calls_of_the_load_generator")
-    else {
+fn sipp_builds_sessions_over_tcp_takes_the_push_and_is_told_bye() {
+    sipp_is_pushed_to(
+        SessionEnd::Engine,
+        TCP,
+        "sipp_builds_sessions_over_tcp_takes_the_push_and_is_told_bye",
+    );
+}
+
+#[test]
+fn sipp_builds_sessions_over_tcp_takes_the_push_and_says_bye() {
+    sipp_is_pushed_to(
+        SessionEnd::Device,
+        TCP,
+        "sipp_builds_sessions_over_tcp_takes_the_push_and_says_bye",
+    );
+}
+
+/// SIPp's server and the load generator's calls, over one transport.
+fn sipp_is_called(transport: Transport, test: &str) {
+    let Some(sipp) = SIPP.path_or_skip(test) else {
         return;
+    };
+    let word = match transport {
+        Transport::Udp => UDP,
+        Transport::Tcp => TCP,
     };
     let directory = Directory::new("sipp-server");
     let port = free_port();
@@ -208,7 +245,9 @@ fn sipps_own_server_takes_the_calls_of_the_load_generator() {
     let quiet = std::process::Stdio::null;
     command
         .current_dir(directory.path())
-        .args(["-sn", "uas", "-i", "127.0.0.1", "-nostdin"])
+        .args(["-sn", "uas", "-t", word, "-i", "127.0.0.1", "-nostdin"])
+        // The load generator ends, and its connection with it, while SIPp waits for what may come again.
+        .args(["-reconnect_close", "false"])
         .args(["-p", &port.to_string(), "-m", &CALLS.to_string()])
         .stdin(quiet())
         .stdout(quiet())
@@ -220,6 +259,7 @@ fn sipps_own_server_takes_the_calls_of_the_load_generator() {
             rate: 400.0,
             count: CALLS,
             session: SessionPolicy {
+                transport,
                 takes: Vec::new(),
                 hang_up: Some("20ms".parse().expect("a time")),
                 ..SessionPolicy::default()
@@ -241,4 +281,33 @@ fn sipps_own_server_takes_the_calls_of_the_load_generator() {
     );
     assert_eq!((counts.timeouts, counts.bye_timeouts), (0, 0), "{counts:?}");
     assert_eq!(report.sessions.open, 0);
+    let streams = &report.sessions;
+    match transport {
+        Transport::Udp => assert_eq!(
+            (streams.sip_connections, streams.sip_stream_messages),
+            (0, 0)
+        ),
+        // 180 and 200 to INVITE, 200 to BYE, over the one connection of the one edge.
+        Transport::Tcp => assert_eq!(
+            (streams.sip_connections, streams.sip_stream_messages),
+            (1, 3 * CALLS),
+            "{streams:?}"
+        ),
+    }
+}
+
+#[test]
+fn sipps_own_server_takes_the_calls_of_the_load_generator() {
+    sipp_is_called(
+        Transport::Udp,
+        "sipps_own_server_takes_the_calls_of_the_load_generator",
+    );
+}
+
+#[test]
+fn sipps_own_server_takes_the_calls_of_the_load_generator_over_tcp() {
+    sipp_is_called(
+        Transport::Tcp,
+        "sipps_own_server_takes_the_calls_of_the_load_generator_over_tcp",
+    );
 }

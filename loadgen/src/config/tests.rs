@@ -81,8 +81,8 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         keys(&ClassConfig {
             name: String::new(),
             weight: 1,
-            answer: ok(),
-            answer_time: Delay::None,
+            answer: class::ok(),
+            answer_time: crate::session::Delay::None,
             session: None,
         }),
     ] {

@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use super::counts::{SessionTotals, Sheet};
 use super::credentials::Accounts;
 use super::edges::Edges;
-use super::gateway::authority;
+use super::gateway::Ppg;
 use super::held::Held;
 use super::lanes::{Disturbance, Draft, Kind, Lanes};
-use super::links::Links;
+use super::links::{Links, Purpose};
 use super::name::Name;
 use super::people::People;
-use super::policy::{Fault, SessionPolicy, Traits};
+use super::policy::{Fault, SessionPolicy, Traits, Transport};
 use super::table::Told;
 use super::table::{Call, State, Table, Text};
 use super::wheel::{Alarm, Wheel};
@@ -53,42 +53,6 @@ pub(crate) struct CallsConfig {
     pub(crate) accounts: Option<Accounts>,
     /// By class index; a class without one builds no sessions.
     pub(crate) policies: Vec<Option<SessionPolicy>>,
-}
-
-/// A PPG that SIRs name.
-pub(super) struct Ppg {
-    uri: Box<[u8]>,
-    address: SocketAddr,
-}
-
-impl Ppg {
-    /// Returns its URI.
-    pub(super) fn uri(&self) -> &[u8] {
-        &self.uri
-    }
-
-    /// Returns where its messages go.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the Request-URI of an INVITE to it.
-    pub(super) fn invite_uri<'a>(&'a self, token: &'a [u8]) -> [&'a [u8]; 3] {
-        let parameter: &[u8] = if token.is_empty() { b"" } else { b";t=" };
-        [&self.uri, parameter, token]
-    }
-
-    /// Returns where a request goes whose first hop is this URI: a numeric host is gone to, any other is
-    /// reached by way of the PPG.
-    #[inline]
-    pub(super) fn way_to(&self, hop: &[u8]) -> SocketAddr {
-        if authority(hop) == authority(&self.uri) {
-            return self.address;
-        }
-        let named = super::gateway::address(hop);
-        let same_family = |address: &SocketAddr| address.is_ipv4() == self.address.is_ipv4();
-        named.filter(same_family).unwrap_or(self.address)
-    }
 }
 
 /// All calls of one worker.
@@ -164,7 +128,7 @@ impl Calls {
     /// Returns the number of the PPG with this URI; nothing when it has no numeric address.
     #[inline]
     pub(crate) fn ppg(&mut self, uri: &[u8]) -> Option<u16> {
-        let is = |ppg: &Ppg| *ppg.uri == *uri;
+        let is = |ppg: &Ppg| ppg.uri() == uri;
         if self.ppgs.get(self.last_ppg).is_some_and(is) {
             return Some(self.last_ppg as u16);
         }
@@ -172,8 +136,7 @@ impl Calls {
             Some(at) => at,
             None if self.ppgs.len() < PPGS_MAX => {
                 let address = super::gateway::address(uri)?;
-                let uri = uri.into();
-                self.ppgs.push(Ppg { uri, address });
+                self.ppgs.push(Ppg::new(uri, address));
                 self.ppgs.len() - 1
             }
             None => return None,
@@ -184,8 +147,7 @@ impl Calls {
 
     /// Names a PPG whose messages go to `address`, whatever its URI says.
     pub(crate) fn add_ppg(&mut self, uri: &[u8], address: SocketAddr) -> u16 {
-        let uri = uri.into();
-        self.ppgs.push(Ppg { uri, address });
+        self.ppgs.push(Ppg::new(uri, address));
         self.ppgs.len() as u16 - 1
     }
 
@@ -218,9 +180,12 @@ impl Calls {
 
     /// Takes a slot and fills it; nothing, and counted, when there is no room.
     fn open(&mut self, start: &Start<'_>) -> Option<Name> {
-        let origin = Origin {
-            peer: self.ppgs[usize::from(start.ppg)].address,
-            ..start.origin
+        let peer = self.ppgs[usize::from(start.ppg)].address();
+        let policy = self.policies[usize::from(start.class)].as_ref();
+        let is_stream = policy.is_some_and(|policy| policy.transport == Transport::Tcp);
+        let Some(origin) = self.way(start.origin, peer, is_stream) else {
+            self.sheet(start.class).not_begun("connections-max");
+            return None;
         };
         let Some(name) = self.table.take(origin) else {
             self.sheet(start.class).not_begun("calls-max");
@@ -236,6 +201,27 @@ impl Calls {
             return None;
         }
         Some(name)
+    }
+
+    /// Returns the way from an edge to `peer`, over a connection that is made if it is not there; nothing
+    /// when there are too many connections.
+    pub(super) fn way(
+        &mut self,
+        origin: Origin,
+        peer: SocketAddr,
+        is_stream: bool,
+    ) -> Option<Origin> {
+        let stream = if is_stream {
+            let number = self.links.between(origin.socket, peer, Purpose::Sip)?;
+            number as u16 + 1
+        } else {
+            0
+        };
+        Some(Origin {
+            peer,
+            stream,
+            ..origin
+        })
     }
 
     /// Begins a session as the policy of its class says; false, and counted, when there is no room.
@@ -400,6 +386,10 @@ impl Calls {
         let is_over = waited_ns + t1_ns / 2 >= TRANSACTION_T1S * t1_ns;
         // The last interval ends with the transaction.
         let left_ns = (TRANSACTION_T1S * t1_ns).saturating_sub(waited_ns);
+        // RFC 3261 17.1.1.2, 17.1.2.2: over a connection requests are not sent again.
+        if call.origin.stream > 0 && state.is_requesting() && !is_over {
+            return self.arm(now_ns, name, left_ns);
+        }
         let interval_ns = (t1_ns << sends.min(16)).min(left_ns);
         match state {
             State::Thinking => self.invite(now_ns, name),
@@ -441,7 +431,7 @@ impl Calls {
                 self.registered -= 1;
                 self.register_again(now_ns, name);
             }
-            State::Refused | State::Vanished => self.end(name),
+            State::Refused | State::Vanished | State::Leaving => self.end(name),
             State::Free => {}
         }
     }
@@ -479,8 +469,8 @@ impl Calls {
     }
 
     /// Tells the addresses of the sockets.
-    pub(crate) fn bind(&mut self, addresses: &[SocketAddr]) {
-        self.edges = Edges::new(addresses);
+    pub(crate) fn bind(&mut self, addresses: &[SocketAddr], listeners: &[SocketAddr]) {
+        self.edges = Edges::new(addresses, listeners);
     }
 
     /// Does what is due; returns how much that was.
@@ -498,6 +488,7 @@ impl Calls {
             draft,
             table,
             lanes,
+            people,
             ..
         } = self;
         let mut count = 0;
@@ -506,6 +497,11 @@ impl Calls {
             lanes.put(Kind::Reply, answer.origin, draft);
             if let Some(call) = table.live(answer.name) {
                 call.is_answering = false;
+                if call.state == State::Leaving {
+                    let row = call.row;
+                    people.close(row);
+                    table.release(answer.name);
+                }
             }
             count += 1;
         }
@@ -543,6 +539,9 @@ impl Calls {
             msrp_messages: self.links.messages,
             msrp_refused: self.links.refused,
             msrp_connections_ended: self.links.ended,
+            sip_connections: self.links.sip_opened,
+            sip_connections_ended: self.links.sip_ended,
+            sip_stream_messages: self.links.sip_messages,
             calls: self.table.len() as u64,
             open: self.table.established() as u64,
             calls_max: self.table.len_max() as u64,

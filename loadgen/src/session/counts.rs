@@ -103,6 +103,12 @@ pub struct SessionTotals {
     pub msrp_refused: u64,
     /// MSRP connections that ended.
     pub msrp_connections_ended: u64,
+    /// SIP connections asked for or taken.
+    pub sip_connections: u64,
+    /// SIP connections that ended or were refused.
+    pub sip_connections_ended: u64,
+    /// SIP messages that came over connections.
+    pub sip_stream_messages: u64,
     /// Calls that are not over, of all kinds.
     pub calls: u64,
     /// Of them, sessions that are up.

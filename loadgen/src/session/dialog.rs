@@ -109,6 +109,10 @@ impl Calls {
                 if let Some(call) = self.table.live(name) {
                     call.row = u32::MAX;
                 }
+                // RFC 3261 17.1.1.2: over a connection Timer D is 0.
+                if origin.stream > 0 {
+                    return self.end(name);
+                }
                 self.table.may_wane(name);
                 self.arm(now_ns, name, TIMER_D_NS);
             }
@@ -144,8 +148,16 @@ impl Calls {
         let mut values = [&b""[..]; ROUTES_MAX];
         let route = routes(message, &mut values).next();
         let target = remote_target(message).unwrap_or(b"");
-        call.origin.peer =
-            self.ppgs[usize::from(call.ppg)].way_to(first_hop(route.unwrap_or(b""), target));
+        let (way, ppg) = (call.origin, usize::from(call.ppg));
+        let peer = self.ppgs[ppg].way_to(first_hop(route.unwrap_or(b""), target));
+        if peer != way.peer {
+            let Some(way) = self.way(way, peer, way.stream > 0) else {
+                return self.sheet(class).not_begun("connections-max");
+            };
+            if let Some(call) = self.table.live(name) {
+                call.origin = way;
+            }
+        }
         let fault = self.fault_of(class);
         let policy = self.policies[usize::from(class)].as_ref();
         let speaks_again = policy.is_some_and(|policy| policy.hang_up.is_some());
@@ -216,9 +228,10 @@ impl Calls {
         };
         let (class, ppg, aor) = (call.class, call.ppg, call.text(Text::Aor).to_vec());
         let cseq = call.cseq.wrapping_add(1);
-        let mut origin = call.origin;
-        origin.peer = self.ppgs[usize::from(ppg)].way_to(hop);
-        let Some(fork) = self.table.take(origin) else {
+        let way = call.origin;
+        let peer = self.ppgs[usize::from(ppg)].way_to(hop);
+        let way = self.way(way, peer, way.stream > 0);
+        let Some(fork) = way.and_then(|way| self.table.take(way)) else {
             return self.sheet(class).not_begun("calls-max");
         };
         if let Some(call) = self.table.live(fork) {
@@ -257,6 +270,7 @@ impl Calls {
             branch: &text,
             cseq: message.cseq().map_or(1, |cseq| cseq.number),
             credentials: long.map_or(b"", |long| &long.credentials),
+            is_stream: origin.stream > 0,
         };
         let (class, origin) = call
             .as_ref()
@@ -384,7 +398,16 @@ impl Calls {
             }
             Some(Method::Bye) => {
                 let class = call.class;
+                if call.state == State::Leaving {
+                    return;
+                }
                 self.sheet(class).counts.ended_by_peer += 1;
+                if self.answer_later(now_ns, (name, class), origin, message) {
+                    if let Some(call) = self.table.live(name) {
+                        (call.state, call.due) = (State::Leaving, 0);
+                    }
+                    return;
+                }
                 self.end(name);
                 self.reply(origin, message, 200);
             }
@@ -430,7 +453,7 @@ impl Calls {
         counts.duplicate_pushes += u64::from(is_duplicate);
     }
 
-    /// Keeps the answer to a content for the time that the device takes; false when it takes none.
+    /// Keeps the answer to a content or a BYE for the time that the device takes; false when it takes none.
     #[inline]
     fn answer_later(
         &mut self,
@@ -440,7 +463,11 @@ impl Calls {
         message: &Message<'_>,
     ) -> bool {
         let policy = self.policies[usize::from(class)].as_ref();
-        let Some(delay) = policy.map(|policy| policy.content_delay) else {
+        let delay = policy.map(|policy| match message.method() {
+            Some(Method::Bye) => policy.bye_delay,
+            _ => policy.content_delay,
+        });
+        let Some(delay) = delay else {
             return false;
         };
         if delay.is_none() || !self.draft.response(message, 200, b"") {

@@ -10,16 +10,17 @@ use crate::population::Origin;
 pub(crate) struct Edges {
     addresses: Vec<SocketAddr>,
     texts: Vec<Vec<u8>>,
+    /// Where connections are taken, where they are.
+    stream_texts: Vec<Vec<u8>>,
 }
 
 impl Edges {
-    pub(crate) fn new(addresses: &[SocketAddr]) -> Edges {
+    pub(crate) fn new(addresses: &[SocketAddr], listeners: &[SocketAddr]) -> Edges {
+        let text = |address: &SocketAddr| address.to_string().into_bytes();
         Edges {
             addresses: addresses.to_vec(),
-            texts: addresses
-                .iter()
-                .map(|a| a.to_string().into_bytes())
-                .collect(),
+            texts: addresses.iter().map(text).collect(),
+            stream_texts: listeners.iter().map(text).collect(),
         }
     }
 
@@ -32,6 +33,7 @@ impl Edges {
         let everywhere = address.is_some_and(|address| address.ip().is_unspecified());
         Origin {
             socket,
+            stream: 0,
             peer: unknown,
             local: everywhere.then(|| unknown.ip()),
         }
@@ -41,6 +43,9 @@ impl Edges {
     #[inline]
     pub(crate) fn text<'a>(&'a self, origin: &Origin, buffer: &'a mut [u8; 64]) -> &'a [u8] {
         let socket = usize::from(origin.socket);
+        if let Some(text) = self.stream_texts.get(socket).filter(|_| origin.stream > 0) {
+            return text;
+        }
         match (self.addresses.get(socket), origin.local) {
             (Some(address), Some(local)) if address.ip().is_unspecified() => {
                 let address = SocketAddr::new(local, address.port());
@@ -63,12 +68,15 @@ mod tests {
 
     #[test]
     fn an_edge_is_named_by_its_address_or_by_the_one_that_was_asked() {
-        let edges = Edges::new(&[
-            "127.0.0.1:6000".parse().unwrap(),
-            "0.0.0.0:7000".parse().unwrap(),
-        ]);
+        let addresses = ["127.0.0.1:6000", "0.0.0.0:7000"].map(|text| text.parse().unwrap());
+        let edges = Edges::new(&addresses, &["127.0.0.1:6001".parse().unwrap()]);
         let mut buffer = [0; 64];
         assert_eq!(edges.text(&origin(), &mut buffer), b"127.0.0.1:6000");
+        let connected = Origin {
+            stream: 1,
+            ..origin()
+        };
+        assert_eq!(edges.text(&connected, &mut buffer), b"127.0.0.1:6001");
         let direct = Origin {
             socket: 1,
             local: Some([127, 3, 0, 1].into()),

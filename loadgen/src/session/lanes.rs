@@ -158,7 +158,8 @@ impl Lanes {
     #[inline]
     pub(crate) fn put(&mut self, kind: Kind, origin: Origin, draft: &Draft) {
         let octets = &draft.octets[..draft.length];
-        if self.disturbance.is_none() {
+        // What a connection carries comes whole and in order.
+        if self.disturbance.is_none() || origin.stream > 0 {
             return self.append(kind, origin, octets, draft.space_at);
         }
         self.drawn += 1;

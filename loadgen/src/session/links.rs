@@ -1,6 +1,7 @@
-//! Content by MSRP (RFC 4975): one connection from each edge to each address of an engine, shared by all
-//! sessions of the edge. The device binds its session by an empty SEND and puts chunks together.
+//! Connections, shared by all calls of an edge to one address: of SIP, and of content by MSRP (RFC 4975),
+//! where a device binds its session by an empty SEND and puts chunks together.
 //!
+//! Devices that read slowly have MSRP connections of their own, one for each rate of an edge.
 //! No sockets: the worker connects what is asked for, moves octets both ways and tells of ends. A content
 //! is checked octet by octet as its chunks come and is not kept. Called by `dialog` and by the worker.
 
@@ -12,6 +13,7 @@ use sirocco_wire::msrp::{
     Start, Step,
 };
 use sirocco_wire::sdp::Description;
+use sirocco_wire::sip::stream;
 use sirocco_wire::sip::uri::numeric_host;
 
 use super::calls::Calls;
@@ -20,7 +22,9 @@ use super::policy::{Fault, Take};
 use super::table::State;
 use crate::population::Origin;
 
-/// The longest message taken: a chunk and its head.
+/// The longest SIP message taken over TCP.
+const SIP_BYTES_MAX: usize = 65_535;
+/// The longest MSRP message taken: a chunk and its head.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Octets that may wait for one connection; what comes then is not answered, and counted.
 const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -31,14 +35,61 @@ pub(crate) const LINKS_MAX: usize = 4096;
 /// The longest message written here: three paths and a few lines.
 const OUT_BYTES_MAX: usize = 1024;
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// SIP messages, one behind the other.
+    Sip,
+    /// Content by MSRP.
+    Msrp {
+        /// Octets a second that are read of it; 0 for as they come.
+        read_rate: u64,
+    },
+}
+
+/// Where messages end.
+#[derive(Clone, Copy)]
+enum Framing {
+    Sip(stream::Framer),
+    Msrp(Framer),
+}
+
+impl Framing {
+    fn new(purpose: Purpose) -> Framing {
+        match purpose {
+            Purpose::Sip => Framing::Sip(stream::Framer::new(SIP_BYTES_MAX)),
+            Purpose::Msrp { .. } => Framing::Msrp(Framer::new(MESSAGE_BYTES_MAX)),
+        }
+    }
+}
+
 /// One shared connection.
 struct Link {
     socket: u16,
     target: SocketAddr,
-    is_asked_for: bool,
+    purpose: Purpose,
+    /// The other side made it.
+    is_accepted: bool,
+    /// It is there, or was asked for.
+    is_up: bool,
     waiting: Vec<u8>,
     inbox: Vec<u8>,
-    framer: Framer,
+    framing: Framing,
+}
+
+impl Link {
+    fn new(socket: u16, target: SocketAddr, purpose: Purpose, is_accepted: bool) -> Link {
+        Link {
+            socket,
+            target,
+            purpose,
+            is_accepted,
+            is_up: is_accepted,
+            waiting: Vec::new(),
+            inbox: Vec::new(),
+            framing: Framing::new(purpose),
+        }
+    }
 }
 
 /// All connections of one worker.
@@ -48,50 +99,103 @@ pub(crate) struct Links {
     last: usize,
     /// Connections to be made.
     wanted: Vec<u32>,
-    /// Connections that were made and ended.
+    /// Connections to be closed: what came there is nothing that can be read on.
+    unwanted: Vec<u32>,
+    /// MSRP connections that were made and ended.
     pub(crate) ended: u64,
-    /// Messages that came.
+    /// MSRP messages that came.
     pub(crate) messages: u64,
     /// Bindings that were refused.
     pub(crate) refused: u64,
     /// Octets of streams that are no MSRP, messages that could not be answered or belong to no session.
     pub(crate) strays: u64,
+    /// SIP connections made or taken, those of them that ended, and messages that came there.
+    pub(crate) sip_opened: u64,
+    pub(crate) sip_ended: u64,
+    pub(crate) sip_messages: u64,
 }
 
 impl Links {
     /// Returns the connection between an edge and an address, and asks for it where there is none.
-    fn between(&mut self, socket: u16, target: SocketAddr) -> Option<u32> {
-        let is = |link: &Link| link.socket == socket && link.target == target;
+    pub(crate) fn between(
+        &mut self,
+        socket: u16,
+        target: SocketAddr,
+        purpose: Purpose,
+    ) -> Option<u32> {
+        let is =
+            |link: &Link| link.socket == socket && link.target == target && link.purpose == purpose;
         if !self.links.get(self.last).is_some_and(is) {
             self.last = match self.links.iter().position(is) {
                 Some(at) => at,
-                None if self.links.len() < LINKS_MAX => {
-                    self.links.push(Link {
-                        socket,
-                        target,
-                        is_asked_for: false,
-                        waiting: Vec::new(),
-                        inbox: Vec::new(),
-                        framer: Framer::new(MESSAGE_BYTES_MAX),
-                    });
-                    self.links.len() - 1
-                }
-                None => return None,
+                None => self.enter(Link::new(socket, target, purpose, false))? as usize,
             };
         }
         let number = self.last as u32;
-        let link = &mut self.links[self.last];
-        if !link.is_asked_for {
-            link.is_asked_for = true;
+        self.ask_for(number);
+        Some(number)
+    }
+
+    /// Takes a SIP connection that the other side made; nothing when there are too many.
+    pub(crate) fn accept(&mut self, socket: u16, peer: SocketAddr) -> Option<u32> {
+        let number = self.enter(Link::new(socket, peer, Purpose::Sip, true))?;
+        self.sip_opened += 1;
+        Some(number)
+    }
+
+    /// Puts a connection in the place of one that others had made and ended, or behind the last.
+    fn enter(&mut self, link: Link) -> Option<u32> {
+        let is_free = |link: &Link| link.is_accepted && !link.is_up;
+        let is_full = self.links.len() >= LINKS_MAX;
+        let free = (link.is_accepted || is_full).then(|| self.links.iter().position(is_free));
+        if let Some(at) = free.flatten() {
+            self.links[at] = link;
+            return Some(at as u32);
+        }
+        if is_full {
+            return None;
+        }
+        self.links.push(link);
+        Some(self.links.len() as u32 - 1)
+    }
+
+    fn ask_for(&mut self, number: u32) {
+        let link = &mut self.links[number as usize];
+        if !link.is_up {
+            link.is_up = true;
+            self.sip_opened += u64::from(link.purpose == Purpose::Sip);
             self.wanted.push(number);
         }
-        Some(number)
     }
 
     /// Takes a connection that is to be made: its number, and where to.
     pub(crate) fn take_wanted(&mut self) -> Option<(u32, SocketAddr)> {
         let number = self.wanted.pop()?;
         Some((number, self.links[number as usize].target))
+    }
+
+    /// Takes a connection that is to be closed.
+    pub(crate) fn take_unwanted(&mut self) -> Option<u32> {
+        self.unwanted.pop()
+    }
+
+    /// Returns how many octets a second are read of a connection, 0 for as they come.
+    pub(crate) fn read_rate(&self, number: u32) -> u64 {
+        match self.links[number as usize].purpose {
+            Purpose::Msrp { read_rate } => read_rate,
+            Purpose::Sip => 0,
+        }
+    }
+
+    /// Returns the way back over a SIP connection.
+    pub(crate) fn sip_origin(&self, number: u32) -> Option<Origin> {
+        let link = self.links.get(number as usize)?;
+        (link.purpose == Purpose::Sip).then_some(Origin {
+            socket: link.socket,
+            stream: number as u16 + 1,
+            peer: link.target,
+            local: None,
+        })
     }
 
     /// Gives what waits to leave to `send`; what it does not take waits on.
@@ -120,14 +224,56 @@ impl Links {
         link.waiting.extend_from_slice(octets);
     }
 
+    /// Sends messages over the SIP connection of an origin, which is made anew where it has ended and was
+    /// ours: an ended one of the other side takes nothing.
+    pub(crate) fn put_sip(&mut self, origin: &Origin, octets: &[u8]) {
+        let number = u32::from(origin.stream).wrapping_sub(1);
+        let link = self.links.get(number as usize);
+        // Its place may have become another's.
+        let is_same = link.is_some_and(|link| link.target == origin.peer);
+        if !is_same || link.is_some_and(|link| link.is_accepted && !link.is_up) {
+            self.strays += 1;
+            return;
+        }
+        self.ask_for(number);
+        self.put(number, octets);
+    }
+
+    /// Takes what has come of a SIP connection and is not read, and where its messages end; to be given
+    /// back by [`Links::keep_inbox`].
+    pub(crate) fn take_inbox(&mut self, number: u32) -> Option<(Vec<u8>, stream::Framer)> {
+        let link = self.links.get_mut(number as usize)?;
+        match link.framing {
+            Framing::Sip(framer) => Some((std::mem::take(&mut link.inbox), framer)),
+            Framing::Msrp(_) => None,
+        }
+    }
+
+    /// Keeps what is not read yet; nothing to keep means that the stream cannot be read on.
+    pub(crate) fn keep_inbox(&mut self, number: u32, kept: Option<(Vec<u8>, stream::Framer)>) {
+        let Some(link) = self.links.get_mut(number as usize) else {
+            return;
+        };
+        match kept {
+            Some((inbox, framer)) => (link.inbox, link.framing) = (inbox, Framing::Sip(framer)),
+            None => {
+                self.strays += 1;
+                self.unwanted.push(number);
+            }
+        }
+    }
+
     /// Notes that a connection is gone; the next session makes it anew.
     pub(crate) fn close(&mut self, number: u32) {
         if let Some(link) = self.links.get_mut(number as usize) {
-            link.is_asked_for = false;
+            link.is_up = false;
             link.waiting.clear();
             link.inbox.clear();
-            link.framer = Framer::new(MESSAGE_BYTES_MAX);
-            self.ended += 1;
+            link.framing = Framing::new(link.purpose);
+            match link.purpose {
+                Purpose::Sip => self.sip_ended += 1,
+                Purpose::Msrp { .. } => self.ended += 1,
+            }
         }
     }
 }
@@ -141,15 +287,18 @@ impl Calls {
         };
         let policy = self.policies[usize::from(call.class)].as_ref();
         let takes = policy.filter(|policy| policy.takes(Take::Msrp));
-        if takes.is_none_or(|policy| policy.fault == Fault::HalfOpen) || description.is_empty() {
+        let takes = takes.filter(|policy| policy.fault != Fault::HalfOpen);
+        let Some(policy) = takes.filter(|_| !description.is_empty()) else {
             return;
-        }
+        };
+        let read_rate = policy.msrp_read_rate;
         let stream = Description::parse(description).ok().and_then(|d| d.message);
         let Some(path) = stream.map(|stream| stream.path) else {
             return;
         };
-        let Some(link) = address(path).and_then(|target| self.links.between(origin.socket, target))
-        else {
+        let purpose = Purpose::Msrp { read_rate };
+        let between = |target| self.links.between(origin.socket, target, purpose);
+        let Some(link) = address(path).and_then(between) else {
             self.links.strays += 1;
             return;
         };
@@ -193,12 +342,15 @@ impl Calls {
         &out[..length]
     }
 
-    /// Takes octets of a connection.
+    /// Takes octets of an MSRP connection.
     pub(crate) fn link_received(&mut self, number: u32, octets: &[u8]) {
         let Some(link) = self.links.links.get_mut(number as usize) else {
             return;
         };
-        let (mut inbox, mut framer) = (std::mem::take(&mut link.inbox), link.framer);
+        let Framing::Msrp(mut framer) = link.framing else {
+            return;
+        };
+        let mut inbox = std::mem::take(&mut link.inbox);
         inbox.extend_from_slice(octets);
         let mut at = 0;
         loop {
@@ -221,7 +373,7 @@ impl Calls {
         }
         inbox.drain(..at);
         let link = &mut self.links.links[number as usize];
-        (link.inbox, link.framer) = (inbox, framer);
+        (link.inbox, link.framing) = (inbox, Framing::Msrp(framer));
     }
 
     fn msrp(&mut self, number: u32, message: &Message<'_>) {

@@ -37,7 +37,7 @@ pub use lanes::Disturbance;
 pub(crate) use lanes::{Fate, Load};
 pub(crate) use links::LINKS_MAX;
 pub use people::PeopleError;
-pub use policy::{Fault, PPG_LIST_MAX, SessionPolicy, Take, Traits};
+pub use policy::{Fault, PPG_LIST_MAX, SessionPolicy, Take, Traits, Transport};
 pub use source::{Flood, Invite, RATE_MAX, Register};
 pub(crate) use source::{Sources, SourcesConfig};
 pub use table::CALLS_MAX;

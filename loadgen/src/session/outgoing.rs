@@ -44,6 +44,7 @@ impl Calls {
             branch: &text,
             cseq: call.cseq,
             credentials: long.map_or(b"", |long| &long.credentials),
+            is_stream: call.origin.stream > 0,
         };
         let ppg = ppgs[usize::from(call.ppg)].uri();
         let token = call.text(Text::Token);

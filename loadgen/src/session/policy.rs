@@ -23,8 +23,14 @@ pub struct SessionPolicy {
     pub think: Delay,
     /// How long after the session is up the device hangs up itself; left out, it waits for BYE.
     pub hang_up: Option<Delay>,
+    /// Over what its requests go to a PPG or another server.
+    pub transport: Transport,
     /// How long a device takes to answer an in-dialog MESSAGE.
     pub content_delay: Delay,
+    /// How long a device takes to answer a BYE.
+    pub bye_delay: Delay,
+    /// Octets a second that devices of this class behind one edge read of MSRP together; 0 for as they come.
+    pub msrp_read_rate: u64,
     /// The share of users who accept, in thousandths.
     pub accept_per_mille: u16,
     /// Only SIRs with an authentic tag (`a=`) are followed.
@@ -49,6 +55,17 @@ pub struct SessionPolicy {
     pub device: Traits,
     /// What goes wrong with its sessions.
     pub fault: Fault,
+}
+
+/// What carries SIP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// One connection from each edge to each server (RFC 3261 18).
+    Tcp,
 }
 
 /// A way to take content.
@@ -124,7 +141,10 @@ impl Default for SessionPolicy {
             takes: vec![Take::Message],
             think: Delay::None,
             hang_up: None,
+            transport: Transport::Udp,
             content_delay: Delay::None,
+            bye_delay: Delay::None,
+            msrp_read_rate: 0,
             accept_per_mille: 1000,
             sealed_only: false,
             ppg_list: Vec::new(),

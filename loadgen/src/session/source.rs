@@ -13,7 +13,7 @@ use super::calls::{Calls, Start};
 use super::dialog::FLOOD_SLOT;
 use super::lanes::Kind;
 use super::name::Name;
-use super::policy::{SessionPolicy, Traits};
+use super::policy::{SessionPolicy, Traits, Transport};
 use super::write::{Offer, Party};
 use crate::hash::seeded;
 use crate::population::Origin;
@@ -68,6 +68,8 @@ pub struct Register {
     pub expires: u32,
     /// The registrar's URI; left out, `sip:` and the target.
     pub uri: Option<String>,
+    /// Over what the REGISTERs go.
+    pub transport: Transport,
 }
 
 impl Default for Invite {
@@ -103,6 +105,7 @@ impl Default for Register {
             rate: 100.0,
             expires: 3600,
             uri: None,
+            transport: Transport::Udp,
         }
     }
 }
@@ -180,9 +183,13 @@ impl SourcesConfig {
     /// Returns the names and policies of the classes that sources count in.
     pub(crate) fn classes(&self) -> Vec<(&'static str, Option<SessionPolicy>)> {
         let invite = self.invite.as_ref();
+        let register = self.register.as_ref().map(|register| SessionPolicy {
+            transport: register.transport,
+            ..SessionPolicy::default()
+        });
         vec![
             ("invite", invite.map(|invite| invite.session.clone())),
-            ("register", None),
+            ("register", register),
         ]
     }
 }
@@ -397,6 +404,7 @@ impl Calls {
             branch: &text,
             cseq: 1,
             credentials: b"",
+            is_stream: false,
         };
         let offer = Offer {
             message: true,

@@ -49,8 +49,20 @@ pub(crate) enum State {
     Registering,
     /// Registered; the refresh is due later.
     Registered,
+    /// BYE came; its answer waits.
+    Leaving,
     /// The device is gone and answers nothing.
     Vanished,
+}
+
+impl State {
+    /// Tells whether a request is out and nothing has come back.
+    pub(crate) fn is_requesting(self) -> bool {
+        matches!(
+            self,
+            State::Inviting | State::Telling | State::Registering | State::Hanging | State::Parting
+        )
+    }
 }
 
 /// The texts of a slot, in their order.

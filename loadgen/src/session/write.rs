@@ -33,6 +33,8 @@ pub(crate) struct Party<'a> {
     pub(crate) cseq: u32,
     /// Header fields with credentials, with their line ends; empty for none.
     pub(crate) credentials: &'a [u8],
+    /// It goes over a connection.
+    pub(crate) is_stream: bool,
 }
 
 /// The other side of a dialog (RFC 3261 12.1.2).
@@ -72,7 +74,8 @@ fn open(
     uri.iter().try_for_each(|part| writer.put(part))?;
     writer.put(b" SIP/2.0\r\nMax-Forwards: ")?;
     let space_at = writer.len();
-    writer.put(b"70\r\nVia: SIP/2.0/UDP ")?;
+    writer.put(b"70\r\nVia: SIP/2.0/")?;
+    writer.put(if party.is_stream { b"TCP " } else { b"UDP " })?;
     writer.put(party.edge)?;
     writer.put(b";branch=z9hG4bK")?;
     writer.put(party.branch)?;
@@ -138,6 +141,9 @@ fn contact(writer: &mut Writer<'_>, party: &Party<'_>, name: &[u8], more: &[u8])
     if !party.device.is_empty() {
         writer.put(name)?;
         writer.put(party.device)?;
+    }
+    if party.is_stream {
+        writer.put(b";transport=tcp")?;
     }
     writer.put(b">")?;
     widen(writer, start)?;
@@ -420,6 +426,7 @@ mod tests {
             name: NAME,
             branch: NAME,
             cseq: 1,
+            is_stream: false,
             credentials: b"",
         }
     }

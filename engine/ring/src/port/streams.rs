@@ -299,6 +299,21 @@ impl Streams {
         }
     }
 
+    /// Reads a stream by portions from now on.
+    pub(crate) fn meter(&mut self, stream: StreamId) {
+        if let Some(slot) = self.find(stream) {
+            self.slots[slot as usize].metered = true;
+        }
+    }
+
+    /// Permits one more portion.
+    pub(crate) fn permit(&mut self, stream: StreamId) {
+        if let Some(slot) = self.find(stream) {
+            self.slots[slot as usize].permitted = true;
+            self.list(slot);
+        }
+    }
+
     /// Octets came into `buffer`; false when nobody wants them and the buffer is free at once.
     #[inline]
     pub(crate) fn received(&mut self, slot: u32, buffer: u16, length: u32) -> bool {
@@ -323,6 +338,8 @@ impl Streams {
             0 => self.peer_ended(slot),
             libc::ENOBUFS => {
                 self.counters.enobufs += 1;
+                // Nothing was read, so the portion is still due.
+                at.permitted = true;
                 if !std::mem::replace(&mut at.starved, true) {
                     self.starved.push_back(slot);
                 }

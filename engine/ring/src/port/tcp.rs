@@ -62,6 +62,23 @@ impl Port {
         }
     }
 
+    /// Has a stream read by portions, each to be permitted first: what is not read stays with the kernel,
+    /// whose window closes. To be called before the turn after `connect`; a receive that is under way
+    /// goes on.
+    pub fn meter_stream(&mut self, stream: StreamId) {
+        if let Some(streams) = self.store.streams.as_deref_mut() {
+            streams.meter(stream);
+        }
+    }
+
+    /// Permits one portion of a metered stream: one `Received` of at most `STREAM_BUFFER_BYTES`. Permits
+    /// do not add up. The peer's end is noticed with a portion, too.
+    pub fn permit_stream(&mut self, stream: StreamId) {
+        if let Some(streams) = self.store.streams.as_deref_mut() {
+            streams.permit(stream);
+        }
+    }
+
     /// Ends a stream once what is queued has left; `Closed` tells when it is gone, after
     /// `CLOSE_MS_MAX` at the latest. What comes meanwhile is dropped.
     pub fn close_stream(&mut self, stream: StreamId) {

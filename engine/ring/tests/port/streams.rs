@@ -241,3 +241,49 @@ fn messages_of_many_streams_share_one_system_call_on_io_uring() {
             == 40
     });
 }
+
+#[test]
+fn a_metered_stream_reads_a_portion_for_each_permit_and_closes_its_window() {
+    for (near, far) in PAIRS {
+        let mut left = End::new(&streaming(near));
+        let mut right = End::new(&streaming(far));
+        let stream = left.port.connect(right.address(), None).unwrap();
+        left.port.meter_stream(stream);
+        both(&mut left, &mut right, "a connection", |left, right| {
+            left.told.connected.contains(&stream) && right.told.accepted.len() == 1
+        });
+        let heard = right.told.accepted[0].0;
+        let octets = pattern(60_000, 3);
+        let mut queued = 0;
+        // Nothing is read, so in the end the other side's queue is full.
+        both(&mut left, &mut right, "a full queue", |_, right| {
+            let full = right.port.send_stream(heard, &octets).is_err();
+            queued += if full { 0 } else { octets.len() };
+            full && right.told.drained.is_empty() && queued > (1 << 20)
+        });
+        (0..20).for_each(|_| left.pump());
+        assert_eq!(left.octets(stream), 0, "read without a permit");
+        for portion in 1..=5 {
+            left.port.permit_stream(stream);
+            let before = left.octets(stream);
+            both(&mut left, &mut right, "a portion", |left, _| {
+                left.octets(stream) > before
+            });
+            (0..10).for_each(|_| left.pump());
+            let got = left.octets(stream) - before;
+            assert!(got <= 16_384, "{near:?} portion {portion} of {got}");
+        }
+        let mut read = left.octets(stream);
+        both(&mut left, &mut right, "the whole", |left, _| {
+            left.port.permit_stream(stream);
+            read = left.octets(stream);
+            read == queued
+        });
+        right.port.close_stream(heard);
+        both(&mut left, &mut right, "the end", |left, _| {
+            left.port.permit_stream(stream);
+            left.told.closed.contains_key(&stream)
+        });
+        assert_eq!(left.told.closed[&stream], CloseCause::Peer);
+    }
+}

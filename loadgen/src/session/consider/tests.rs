@@ -51,7 +51,7 @@ fn calls(policy: SessionPolicy, people: People) -> Calls {
         policies: vec![Some(policy)],
     };
     let mut calls = Calls::new(config, people, 0);
-    calls.bind(&["127.0.0.1:6000".parse().unwrap()]);
+    calls.bind(&["127.0.0.1:6000".parse().unwrap()], &[]);
     calls
 }
 

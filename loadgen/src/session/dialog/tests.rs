@@ -26,7 +26,7 @@ pub(super) fn calls(policy: SessionPolicy) -> Calls {
         policies: vec![Some(policy)],
     };
     let mut calls = Calls::new(config, People::default(), 0);
-    calls.bind(&["127.0.0.1:6000".parse().unwrap()]);
+    calls.bind(&["127.0.0.1:6000".parse().unwrap()], &[]);
     calls.ppg(format!("sip:ppg@{PPG}").as_bytes()).unwrap();
     calls
 }

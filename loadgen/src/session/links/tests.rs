@@ -35,7 +35,7 @@ fn connected_with(fault: Fault) -> (Calls, String) {
         policies: vec![Some(policy)],
     };
     let mut calls = Calls::new(config, People::default(), 0);
-    calls.bind(&["127.0.0.1:6000".parse().unwrap()]);
+    calls.bind(&["127.0.0.1:6000".parse().unwrap()], &[]);
     let ppg = calls.ppg(b"sip:ppg@127.0.0.1:5070").unwrap();
     let start = Start {
         origin: origin(),
@@ -135,7 +135,11 @@ fn a_session_is_bound_by_an_empty_send_on_its_edges_connection() {
     assert!(
         calls
             .links
-            .between(0, "127.0.0.1:2855".parse().unwrap())
+            .between(
+                0,
+                "127.0.0.1:2855".parse().unwrap(),
+                Purpose::Msrp { read_rate: 0 }
+            )
             .is_some()
     );
     assert!(calls.links.take_wanted().is_some(), "made anew");

@@ -264,6 +264,7 @@ fn receive(tcp: &mut Tcp, streams: &mut Streams, slot: u32, raw: RawFd) {
             tcp.free.push(buffer);
         }
         let at = streams.slot_mut(slot);
+        at.permitted = false;
         // epoll(7), Q9: a short read means that nothing is left, but for the end of the peer.
         at.readable = at.hung_up || got as usize == STREAM_BUFFER_BYTES;
         if at.readable {

@@ -47,6 +47,9 @@ pub(crate) struct Slot {
     pub(crate) listed: bool,
     pub(crate) starved: bool,
     pub(crate) short: bool,
+    /// Read by portions: each receive is to be permitted first, and whether the next one is.
+    pub(crate) metered: bool,
+    pub(crate) permitted: bool,
     /// A send was refused because the queue was full.
     pub(crate) refused: bool,
     /// Events that wait to be told.
@@ -78,6 +81,8 @@ impl Slot {
             listed: false,
             starved: false,
             short: false,
+            metered: false,
+            permitted: false,
             refused: false,
             drained_waits: false,
             end_waits: false,
@@ -129,7 +134,11 @@ impl Slot {
         Wants {
             connect: self.state == State::Connecting && !self.connecting,
             send: sends && !self.sending && self.queue.bytes() > 0,
-            receive: hears && !self.receiving && !self.peer_ended && !self.starved,
+            receive: hears
+                && !self.receiving
+                && !self.peer_ended
+                && !self.starved
+                && (self.permitted || !self.metered || self.state != State::Open),
             cancel: self.state == State::Dead && !self.canceled && self.in_kernel(),
         }
     }

@@ -239,7 +239,17 @@ impl Uring {
             streams.slot_mut(slot).sending = true;
         }
         if wants.receive {
-            let entry = opcode::RecvMulti::new(Fd(raw), STREAM_GROUP).build();
+            let at = streams.slot_mut(slot);
+            at.permitted = false;
+            let entry = if at.metered {
+                // A buffer is chosen when octets are there, as for the others, but one alone.
+                opcode::Recv::new(Fd(raw), std::ptr::null_mut(), STREAM_BUFFER_BYTES as u32)
+                    .buf_group(STREAM_GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT)
+            } else {
+                opcode::RecvMulti::new(Fd(raw), STREAM_GROUP).build()
+            };
             self.push_in_room(&entry.user_data(data(KIND_STREAM_RECEIVE)));
             streams.slot_mut(slot).receiving = true;
         }
