@@ -323,9 +323,8 @@ impl World {
         busy |= self.carry()?;
         self.note_ends()?;
         self.end_drain()?;
-        let summaries = &mut self.summaries;
-        self.shard
-            .finished(self.now, |summary| summaries.push(summary));
+        let finished = || self.shard.finished(self.now);
+        self.summaries.extend(std::iter::from_fn(finished));
         self.check_turn()?;
         Ok(busy)
     }
@@ -493,9 +492,8 @@ impl World {
             self.check_name(name)?;
         }
         self.note_ends()?;
-        let summaries = &mut self.summaries;
-        self.shard
-            .finished(self.now, |summary| summaries.push(summary));
+        let finished = || self.shard.finished(self.now);
+        self.summaries.extend(std::iter::from_fn(finished));
         self.check_turn()
     }
 

@@ -94,13 +94,14 @@ pub fn is_text(identity: Identity) -> bool {
     identity.key >> 60 == TEXT_NIBBLE
 }
 
-/// Whether a target of this identity and device needs an entry.
+/// Whether a target of this identity and device needs an entry. Claim 4: of a device that its SIR does not
+/// name the identity is not looked at, so neither its text nor its obfuscated form is kept.
 #[inline]
 #[must_use]
-pub fn needs_keeping(identity: Identity, device: &Device) -> bool {
+pub fn needs_keeping(identity: Identity, device: &Device, place: Place) -> bool {
+    let is_named = place != Place::Nowhere;
     is_text(identity)
-        || device.has_text_id()
-        || device.kind() == DeviceKind::Imei
+        || (is_named && (device.has_text_id() || device.kind() == DeviceKind::Imei))
         || (device.next_hop == NEXT_HOP_DIRECT && device.contact_v4().is_none())
 }
 

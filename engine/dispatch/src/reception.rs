@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use siphasher::sip::SipHasher13;
 use sirocco_index::{Change, Device, DeviceId, DeviceKind, Identity, Index};
 use sirocco_session as session;
-use sirocco_session::{Cause, Grant, Host, Invitation, Refusal, SessionEvent, SessionHandle};
+use sirocco_session::{Grant, Host, Invitation, Refusal, SessionEvent, SessionHandle};
 use sirocco_wire::identity::{PackedDevice, parameter_len, write_parameter};
 use sirocco_wire::sip::uri::SipUri;
 use std::collections::HashMap;
@@ -534,13 +534,12 @@ impl Host for Desk<'_> {
                 pushes.deliver(owner.standing);
                 contents.end_push(number);
             }
-            SessionEvent::Failed(cause) => {
+            SessionEvent::Failed(_) => {
                 pushes.fail();
-                // Without an ACK it had not begun.
-                if cause != Cause::NoAck {
-                    contents.end_push(number);
-                }
+                contents.end_push(number);
             }
+            // Its push had not begun.
+            SessionEvent::Missed(_) => pushes.fail(),
             SessionEvent::Ended { session, .. } => self.disconnect(&owner, session),
         }
     }

@@ -353,12 +353,11 @@ impl Shard {
         self.reception.contents.release(stock.content, Tick(until));
     }
 
-    /// Orders that have ended since the last call.
-    pub fn finished(&mut self, now: u64, mut ended: impl FnMut(Summary)) {
-        while let Some((stock, summary)) = self.intake.take_finished() {
-            self.give_up(now, &stock);
-            ended(summary);
-        }
+    /// The next order that has ended and was not told.
+    pub fn finished(&mut self, now: u64) -> Option<Summary> {
+        let (stock, summary) = self.intake.take_finished()?;
+        self.give_up(now, &stock);
+        Some(summary)
     }
 
     /// Units that are accepted and not settled, counted where they are and not from the books.

@@ -22,6 +22,8 @@ use sirocco_schedule::Steer;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How long a reader of events may take for each at the end: one that takes longer is gone.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// Commands taken in one turn.
 const COMMANDS_PER_TURN_MAX: usize = 64;
 /// Longest sleep without a look at the command channel, in nanoseconds.
@@ -414,9 +416,12 @@ impl<'a> Worker<'a> {
             let _ = self.lines.events.try_send(Event::Over);
         }
         let events = &self.lines.events;
-        self.shard.finished(self.now, |summary| {
+        // Whoever does not read what ended keeps it here, and in the end gets no further orders in.
+        while !events.is_full()
+            && let Some(summary) = self.shard.finished(self.now)
+        {
             let _ = events.try_send(Event::Finished(summary));
-        });
+        }
         let ledger = &self.shard.ledger;
         let in_flight = self.shard.in_flight();
         self.lines.live.publish(&Progress {
@@ -496,6 +501,12 @@ impl<'a> Worker<'a> {
     fn close(&mut self) -> EngineReport {
         self.shard
             .cancel(self.now, |remainder| (self.lines.remainder)(remainder));
+        while let Some(summary) = self.shard.finished(self.now) {
+            let event = Event::Finished(summary);
+            if self.lines.events.send_timeout(event, LAST_EVENTS).is_err() {
+                break;
+            }
+        }
         self.publish();
         self.report()
     }

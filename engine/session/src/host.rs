@@ -213,8 +213,10 @@ pub enum SessionEvent {
     },
     /// The device has the content.
     Delivered,
-    /// The device does not have the content.
+    /// The device does not have the content, and did build its session.
     Failed(Cause),
+    /// The device does not have the content, and no ACK came: its session was never established.
+    Missed(Cause),
     /// The session is over.
     Ended {
         /// Its name, which is dead now.

@@ -21,6 +21,7 @@ pub mod host;
 mod legs;
 mod lookup;
 mod names;
+mod parts;
 mod render;
 mod sessions;
 mod slot;

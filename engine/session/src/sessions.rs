@@ -25,6 +25,7 @@ use crate::host::{Cause, Host, Outbox, Path, SessionEvent};
 use crate::legs::Legs;
 use crate::lookup::Lookup;
 use crate::names::Names;
+use crate::parts::Parts;
 use crate::slot::{State, Table, mark};
 use crate::wheel::{AHEAD_MAX_NS, Handle, Wheel};
 use memchr::memmem::Finder;
@@ -123,6 +124,7 @@ pub struct Sessions {
     lookup: Lookup,
     arena: Arena,
     legs: Legs,
+    parts: Parts,
     connections: Connections,
     sweep_due_ns: u64,
     wheel: Wheel,
@@ -155,6 +157,7 @@ impl Sessions {
             lookup: Lookup::new(sessions_max),
             arena: Arena::new(sessions_max * config.text_bytes_per_session_max),
             legs: Legs::default(),
+            parts: Parts::default(),
             connections: Connections::new(config.streams_max as usize, config.stream_bytes_max),
             sweep_due_ns: now,
             wheel: Wheel::new(now, 0),
@@ -307,7 +310,10 @@ impl Sessions {
         slot.marks |= mark::SETTLED;
         self.counts.pushing -= 1;
         self.counts.failed.count(cause);
-        let event = SessionEvent::Failed(cause);
+        let event = match slot.state() {
+            State::Accepted => SessionEvent::Missed(cause),
+            _ => SessionEvent::Failed(cause),
+        };
         turn.host.note(turn.now, slot.owner, slot.content, event);
     }
 

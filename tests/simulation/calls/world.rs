@@ -245,7 +245,7 @@ impl World {
         self.shard.depart(self.now, &mut self.slabs, &mut ());
         busy |= self.carry()?;
         busy |= self.serve_cables()?;
-        self.shard.finished(self.now, |_| {});
+        while self.shard.finished(self.now).is_some() {}
         self.check()?;
         Ok(busy)
     }

@@ -205,7 +205,11 @@ impl Rendering<'_> {
         let mut digits = [0; 16];
         let aor = self.index.unpack(target.identity(), &mut digits);
         let mut urn = [0; DEVICE_TEXT_MAX];
-        let length = packed(&target.device).write_urn(&mut urn);
+        // A SIR that names no device leaves its identity unread.
+        let length = match self.compiled.is_bound {
+            true => packed(&target.device).write_urn(&mut urn),
+            false => 0,
+        };
         let device = (target.device.kind(), target.device.packed_id());
         let holder = Holder::Packed(target.identity(), self.compiled.is_bound.then_some(device));
         let slots = Slots {

@@ -201,7 +201,8 @@ impl Shard {
             place,
             ..
         } = order.stock;
-        // Claim 4: an identity that binds the wanted device alone names it.
+        // Claim 4: an identity that binds the wanted device alone names it, and the device's own is not
+        // looked at any more: not measured, kept, obfuscated or written.
         let (set, place) = match set_sole.filter(|_| is_sole) {
             Some(sole) => (sole, Place::Nowhere),
             None => (set, place),
@@ -219,7 +220,7 @@ impl Shard {
             order: candidate.order,
             template: 0,
         };
-        if needs_keeping(candidate.identity, &device) {
+        if needs_keeping(candidate.identity, &device, place) {
             return self.target_with_texts((set, place), target);
         }
         let mut digits = [0; 16];
@@ -230,7 +231,7 @@ impl Shard {
         }
         let found = self
             .templates
-            .find(set, aor_len(&text), device_len(&device));
+            .find(set, aor_len(&text), named_len(&device, place));
         target.template = found.ok_or(Cause::TooLong)?;
         Ok(target)
     }
@@ -258,5 +259,14 @@ impl Shard {
         }
         target.template = found.ok_or(Cause::TooLong)?;
         Ok(target)
+    }
+}
+
+/// The octets of a device's identity in a SIR, 0 where it does not stand in it.
+#[inline]
+fn named_len(device: &Device, place: Place) -> usize {
+    match place {
+        Place::Nowhere => 0,
+        _ => device_len(device),
     }
 }

@@ -95,6 +95,38 @@ fn a_drain_ends_when_everything_is_settled() {
 }
 
 #[test]
+fn a_slow_reader_of_events_is_told_of_every_order_that_ended() {
+    let (sender, receiver) = bounded(64);
+    for number in 0..40 {
+        let to = format!("sip:+4930{number:06}@ims.example");
+        let text = format!(r#"{{"order":"o{number}","to":{{"identity":"{to}"}}}}"#);
+        sender.send(order(&text)).expect("room");
+    }
+    let (events, happened) = bounded(1);
+    let reader = std::thread::spawn(move || {
+        let slowly = |event: &Event| {
+            std::thread::sleep(Duration::from_millis(1));
+            matches!(event, Event::Finished(_))
+        };
+        happened.iter().filter(slowly).count()
+    });
+    let (live, mut named) = (Live::default(), |_| {});
+    drop(sender);
+    let lines = Lines {
+        commands: receiver,
+        events,
+        live: &live,
+        remainder: &mut named,
+    };
+    let outlet = Outlet::open(&config(), 0).expect("no sockets");
+    let mut worker = Worker::new(&config(), index_of(&people(40)), outlet, lines).expect("keys");
+    let ended = worker.work();
+    let ended = worker.end(ended).map(|(report, _)| report);
+    assert_eq!(ended.expect("a whole run").ledger.delivered, 40);
+    assert_eq!(reader.join().expect("a reader"), 40);
+}
+
+#[test]
 fn a_commander_that_is_gone_drains_and_a_stop_does_not_wait() {
     let (ended, named, _) = run_with(Vec::new(), None);
     assert_eq!(

@@ -10,6 +10,7 @@ use crate::hexadecimal::{hexadecimal, value};
 use crate::host::{Cause, Host, Outbox, StreamId};
 use crate::legs::Leg;
 use crate::names::{MSRP_SESSION_BYTES, msrp_handle};
+use crate::parts::{Piece, Unwanted};
 use crate::slot::{State, mark};
 use crate::wheel::Handle;
 use sirocco_wire::msrp::frame::is_free_of_end_line;
@@ -63,6 +64,9 @@ impl Sessions {
         };
         let leg = *self.legs.at(number);
         self.legs.close(number);
+        if !self.parts.is_empty() {
+            self.parts.forget(number);
+        }
         let connection = leg.stream.and_then(|stream| self.connections.find(stream));
         let Some(connection) = connection else {
             return;
@@ -286,17 +290,51 @@ impl Sessions {
         }
         let body = message.body.unwrap_or(b"");
         let starts = message.byte_range.is_none_or(|range| range.start == 1);
-        if !starts || message.continuation != Continuation::Last {
-            // RFC 4975 7.1.1: longer messages of devices are stopped.
-            return if body.is_empty() { 200 } else { 413 };
-        }
-        if !body.is_empty() {
+        let is_whole = starts && message.continuation == Continuation::Last;
+        let owner = self.table.at(handle.slot).owner;
+        let whole = if is_whole {
+            body
+        } else {
+            match self.part(number, message, body) {
+                Ok(Some(whole)) => {
+                    self.counts.messages += 1;
+                    turn.host
+                        .received(turn.now, owner, message.content_type, &whole);
+                    return 200;
+                }
+                Ok(None) => return 200,
+                // RFC 4975 7.1.1: messages that are too long, or have a gap, are stopped.
+                Err(Unwanted) => return if body.is_empty() { 200 } else { 413 },
+            }
+        };
+        if !whole.is_empty() {
             self.counts.messages += 1;
-            let owner = self.table.at(handle.slot).owner;
             turn.host
-                .received(turn.now, owner, message.content_type, body);
+                .received(turn.now, owner, message.content_type, whole);
         }
         200
+    }
+
+    /// Takes one of several chunks of a device's message.
+    #[cold]
+    fn part(
+        &mut self,
+        number: u32,
+        message: &Message<'_>,
+        octets: &[u8],
+    ) -> Result<Option<Vec<u8>>, Unwanted> {
+        if message.continuation == Continuation::Aborted {
+            self.parts.forget(number);
+            return Ok(None);
+        }
+        let start = message.byte_range.map_or(1, |range| range.start);
+        let piece = Piece {
+            message_id: message.message_id,
+            start: start.saturating_sub(1) as usize,
+            octets,
+            is_last: message.continuation == Continuation::Last,
+        };
+        self.parts.take(number, &piece)
     }
 
     fn bind(&mut self, stream: StreamId, handle: Handle, number: u32) {

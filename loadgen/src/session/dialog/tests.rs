@@ -8,7 +8,7 @@ use crate::session::calls::{CallsConfig, Start};
 use crate::session::credentials::{Accounts, Credentials};
 use crate::session::lanes::Disturbance;
 use crate::session::people::People;
-use crate::session::policy::{SessionPolicy, Traits};
+use crate::session::policy::{SessionPolicy, Traits, Transport};
 
 pub(super) const S: u64 = 1_000_000_000;
 const PPG: &str = "127.0.0.1:5070";
@@ -314,4 +314,79 @@ fn a_content_is_answered_after_the_time_that_the_device_takes() {
     );
     let counts = &calls.sheets[0].counts;
     assert_eq!((counts.contents, counts.contents_repeated), (1, 2));
+}
+
+#[test]
+fn a_user_takes_time_before_the_invite_and_the_device_before_it_answers_a_bye() {
+    let mut calls = calls(SessionPolicy {
+        think: "3s".parse().unwrap(),
+        bye_delay: "2s".parse().unwrap(),
+        ..SessionPolicy::default()
+    });
+    assert!(calls.begin(0, &start()));
+    calls.advance(2 * S);
+    assert!(left(&mut calls).is_empty() && calls.sheets[0].counts.attempts == 0);
+    calls.advance(4 * S);
+    let (_, invite) = only(&mut calls);
+    let contact = "Contact: <sip:ppg@127.0.0.1:5070>\r\n";
+    answer(&mut calls, 4 * S, &invite, "200 OK", "1", contact);
+    left(&mut calls);
+    let invite = Message::parse(invite.as_bytes()).unwrap();
+    let tag = String::from_utf8_lossy(invite.from_tag().unwrap()).into_owned();
+    let bye = format!(
+        "BYE sip:alice@127.0.0.1:6000 SIP/2.0\r\nVia: SIP/2.0/UDP {PPG};branch=z9hG4bKb\r\n\
+         From: <sip:ppg@{PPG}>;tag=1\r\nTo: <sip:alice@ims.example>;tag={tag}\r\n\
+         Call-ID: {tag}\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
+    );
+    let bye = Message::parse(bye.as_bytes()).unwrap();
+    let name = calls.name(tag.as_bytes()).unwrap();
+    for at in [5 * S, 6 * S] {
+        calls.request(at, origin(), name, &bye);
+        calls.advance(at);
+        assert!(left(&mut calls).is_empty() && calls.table.len() == 1);
+    }
+    calls.advance(8 * S);
+    assert!(only(&mut calls).1.starts_with("SIP/2.0 200 "));
+    assert_eq!(calls.table.len(), 0);
+    assert_eq!(calls.sheets[0].counts.ended_by_peer, 1);
+    calls.request(9 * S, origin(), name, &bye);
+    assert!(only(&mut calls).1.starts_with("SIP/2.0 200 "), "again");
+}
+
+#[test]
+fn over_tcp_nothing_is_sent_again_and_a_refusal_is_forgotten_with_its_ack() {
+    let mut calls = calls(SessionPolicy {
+        transport: Transport::Tcp,
+        ..SessionPolicy::default()
+    });
+    assert!(calls.begin(0, &start()));
+    let target = PPG.parse().unwrap();
+    assert_eq!(calls.links.take_wanted(), Some((0, target)));
+    let (_, invite) = only(&mut calls);
+    assert!(invite.contains("\r\nVia: SIP/2.0/TCP "), "{invite}");
+    assert!(invite.contains(";transport=tcp>"), "{invite}");
+    for second in 1..32 {
+        calls.advance(second * S);
+        assert!(left(&mut calls).is_empty(), "sent again after {second} s");
+    }
+    calls.advance(34 * S);
+    let counts = &calls.sheets[0].counts;
+    assert_eq!((counts.timeouts, counts.invite_retransmissions), (1, 0));
+    assert_eq!(calls.table.len(), 0);
+    assert!(calls.begin(40 * S, &start()));
+    let (_, invite) = only(&mut calls);
+    let from = calls.links.sip_origin(0).unwrap();
+    let refusal = format!("{}{}", "SIP/2.0 486 Busy Here\r\n", {
+        let lines = invite.split("\r\n").skip(1);
+        let kept = lines.filter(|line| {
+            ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        });
+        kept.collect::<Vec<_>>().join("\r\n") + "\r\nContent-Length: 0\r\n\r\n"
+    });
+    let refusal = Message::parse(refusal.as_bytes()).unwrap();
+    assert!(calls.response(41 * S, from, &refusal));
+    assert!(only(&mut calls).1.starts_with("ACK "));
+    assert_eq!(calls.table.len(), 0, "Timer D is 0");
 }

@@ -215,6 +215,33 @@ fn a_sole_device_is_not_named_if_the_order_skips_the_lookup() {
     assert!(uri_of(&sirs[0]).ends_with(PHONE), "it is one of two");
 }
 
+/// What a SIR to the only device of an identity costs: octets written, texts kept.
+fn cost_of_sole(device: &str, skips: bool) -> (u64, usize) {
+    let person = format!("{AOR}\t{device}\t127.0.0.1:20000\t-\tsip\tidle\t01\t5\t00\t-");
+    let mut rig = Rig::new(&EngineConfig::default(), &[person]);
+    rig.accept(push("targeted", &format!(r#""skip-lookup":{skips},"#)));
+    let sirs: Vec<_> = rig.run_for(MS).into_iter().map(|(_, sir)| sir).collect();
+    assert_eq!(sirs.len(), 1);
+    let cost = (rig.shard.ledger.bytes_written, rig.shard.kept.len());
+    rig.answer(&sirs[0], 200, &[]);
+    let caller = Caller::new(device, 1);
+    assert!(rig.follow(&caller, &token_of(&sirs[0])).is_some());
+    cost
+}
+
+#[test]
+fn the_identity_of_a_sole_device_is_neither_kept_nor_written_if_the_order_skips_the_lookup() {
+    // One that is packed in the index, and one whose text lies there.
+    for (device, kept) in [(PHONE, 0), ("urn:example:the-phone-of-a-user", 1)] {
+        let (named, unnamed) = (cost_of_sole(device, false), cost_of_sole(device, true));
+        assert_eq!((named.1, unnamed.1), (kept, 0), "{device}");
+        assert!(
+            named.0 >= unnamed.0 + device.len() as u64,
+            "{device}: {named:?} {unnamed:?}"
+        );
+    }
+}
+
 #[test]
 fn a_connected_device_gets_the_next_push_without_a_sir() {
     let config = EngineConfig {

@@ -81,7 +81,7 @@ fn the_2xx_is_repeated_until_the_ack_and_given_up_with_bye() {
     let events = device.people.take_events();
     assert_eq!(
         events,
-        [SessionEvent::Failed(Cause::NoAck), ended(Cause::NoAck)]
+        [SessionEvent::Missed(Cause::NoAck), ended(Cause::NoAck)]
     );
     assert_eq!(device.sessions.counts().residue(), 0);
 }

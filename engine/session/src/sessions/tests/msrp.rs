@@ -460,3 +460,44 @@ fn what_the_device_does_not_take_is_not_pushed() {
     assert!(!push("text/plain", 4_001) && !push("audio/x", 10));
     assert!(push("image/png", 4_000));
 }
+
+#[test]
+fn a_message_of_the_device_in_several_chunks_is_put_together() {
+    let (mut device, path) = built(with_msrp(), 5_000);
+    let stream = device.connect(9, StreamKind::Msrp);
+    device.write(stream, bind(&path).as_bytes());
+    let chunk = |start: usize, octets: &str, flag: char| {
+        format!(
+            "MSRP part{start} SEND\r\nTo-Path: {path}\r\nFrom-Path: {PATH}\r\nMessage-ID: told1\r\n\
+             Byte-Range: {}-{}/24\r\nContent-Type: text/parameters\r\n\r\n{octets}\r\n\
+             -------part{start}{flag}\r\n",
+            start + 1,
+            start + octets.len()
+        )
+    };
+    device.read(stream);
+    for (start, octets, flag) in [
+        (0, "capability: ", '+'),
+        (12, "7\r\nprefer", '+'),
+        (21, "x:1", '$'),
+    ] {
+        device.write(stream, chunk(start, octets, flag).as_bytes());
+        assert!(
+            device
+                .read(stream)
+                .contains(&format!("MSRP part{start} 200"))
+        );
+    }
+    let whole = b"capability: 7\r\npreferx:1".to_vec();
+    let told = ("text/parameters".to_owned(), whole);
+    assert_eq!(device.people.received, [told.clone()]);
+    // One with a gap is stopped, one that its sender gives up is forgotten, and the next one is taken.
+    device.write(stream, chunk(0, "capability: ", '+').as_bytes());
+    device.write(stream, chunk(13, "7", '$').as_bytes());
+    assert!(device.read(stream).contains("MSRP part13 413"));
+    device.write(stream, chunk(0, "capability: ", '+').as_bytes());
+    device.write(stream, chunk(12, "7", '#').as_bytes());
+    device.write(stream, chunk(0, "x: 1", '$').as_bytes());
+    assert_eq!(device.people.received.len(), 2);
+    assert_eq!(device.people.received[1].1, b"x: 1");
+}

@@ -497,3 +497,13 @@ fn header_names_are_those_of_the_standard() {
         assert!(message.header(name).is_some(), "{name:?}");
     }
 }
+
+#[test]
+fn a_session_that_ends_before_its_ack_was_never_established() {
+    let mut device = Device::new(config());
+    device.build();
+    device.say(&device.inside("BYE", 2, "", ""));
+    assert!(device.net.one().starts_with("SIP/2.0 200 "));
+    let missed = [SessionEvent::Missed(Cause::Peer), ended(Cause::Peer)];
+    assert_eq!(device.people.take_events(), missed);
+}

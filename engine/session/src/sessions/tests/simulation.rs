@@ -394,8 +394,12 @@ impl World {
             let of = |wanted: fn(&SessionEvent) -> bool| {
                 events.iter().filter(|event| wanted(event)).count()
             };
-            let settled =
-                of(|event| matches!(event, SessionEvent::Delivered | SessionEvent::Failed(_)));
+            let settled = of(|event| {
+                matches!(
+                    event,
+                    SessionEvent::Delivered | SessionEvent::Failed(_) | SessionEvent::Missed(_)
+                )
+            });
             let ended = of(|event| matches!(event, SessionEvent::Ended { .. }));
             assert_eq!(
                 (settled, ended),
