@@ -40,8 +40,18 @@ pub const CHROMIUM: Tool = Tool {
     program: "chromium",
     package: "chromium",
 };
+/// Stands for liblinphone, a user agent in a library, which comes with it.
+pub const LINPHONE: Tool = Tool {
+    program: "linphonec",
+    package: "linphone-cli",
+};
+/// Runs the program that makes a user agent of liblinphone.
+pub const PYTHON: Tool = Tool {
+    program: "python3",
+    package: "python3",
+};
 /// Every tool that a test needs.
-pub const ALL: [Tool; 5] = [TSHARK, SIPP, KAMAILIO, BARESIP, CHROMIUM];
+pub const ALL: [Tool; 7] = [TSHARK, SIPP, KAMAILIO, BARESIP, CHROMIUM, LINPHONE, PYTHON];
 
 impl Tool {
     /// Where the program is; `None` if it is not installed.

@@ -22,7 +22,7 @@ use crate::{free_port, loopback};
 /// Where Debian keeps the modules.
 const MODULES: &str = "/usr/lib/baresip/modules";
 /// The number of the user agent's device; the next one is a device of the same user that takes SIRs.
-const AGENT: usize = 0;
+pub const AGENT: usize = 0;
 
 /// A running user agent and the connection that it is told by.
 struct Agent {
@@ -89,8 +89,8 @@ impl Agent {
     }
 }
 
-/// The user's two devices.
-fn population(proxy: SocketAddr) -> Index {
+/// The user's two devices: of the user agent, and of one that takes SIRs.
+pub fn population(proxy: SocketAddr) -> Index {
     let mut text = String::from("#sirocco-population 1\n");
     for number in [AGENT, AGENT + 1] {
         let (aor, device) = (aor(0), device(number));
@@ -103,7 +103,8 @@ fn population(proxy: SocketAddr) -> Index {
     index
 }
 
-fn order(name: &str, rest: &str) -> Order {
+/// An order to push to the user.
+pub fn order(name: &str, rest: &str) -> Order {
     let text = format!(
         r#"{{"order":"{name}","to":{{"everybody":true}},"content":{{"type":"text/plain","text":"{CONTENT}"}},{rest}}}"#
     );

@@ -11,6 +11,7 @@ mod devices;
 #[path = "../rig/engine.rs"]
 mod engine;
 mod kamailio;
+mod linphone;
 mod proxy;
 mod sipp;
 mod sipp_sessions;

@@ -1,5 +1,6 @@
 //! Sessions between real processes over a network that loses, doubles and overtakes: devices that vanish,
-//! half-open connections, a flood of forged INVITEs, and devices that are killed together.
+//! half-open connections, slow readers, SIP over TCP, a flood of forged INVITEs, devices that are killed
+//! together, and the engine's memory over many rounds.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -16,8 +17,8 @@ const DEVICES: u64 = 1_000;
 /// Octets of a content that does not fit a MESSAGE: three chunks.
 const LONG_CONTENT_BYTES: usize = 5_000;
 
-/// A tenth of all messages is lost, doubled, overtaken; of the devices, some are gone once their session is
-/// built, and some offer MSRP and never connect.
+/// A tenth of all datagrams is lost, doubled, overtaken; of the devices, some are gone once their session is
+/// built, some offer MSRP and never connect, some read it slowly, some speak SIP over TCP.
 const BAD_DEVICES: &str = r#"
 seed = 7
 idle = "wait"
@@ -39,7 +40,7 @@ duplicate-per-mille = 100
 
 [[classes]]
 name = "sound"
-weight = 80
+weight = 60
 [classes.session]
 takes = ["message", "msrp"]
 think = "uniform(1ms,500ms)"
@@ -56,6 +57,23 @@ weight = 10
 [classes.session]
 takes = ["msrp"]
 fault = "half-open"
+
+[[classes]]
+name = "slow"
+weight = 10
+answer-time = "uniform(1ms,400ms)"
+[classes.session]
+takes = ["msrp"]
+msrp-read-rate = 200000
+
+[[classes]]
+name = "over-tcp"
+weight = 10
+answer-time = "exponential(50ms)"
+[classes.session]
+transport = "tcp"
+takes = ["message", "msrp"]
+bye-delay = "uniform(1ms,200ms)"
 "#;
 
 /// Devices that do as they should.
@@ -163,6 +181,28 @@ fn last_report(role: Role) -> Value {
     report.expect("a report")
 }
 
+/// Devices that read slowly or speak over TCP have all their contents, in their own time.
+fn assert_slow_and_connected(devices: &Value) {
+    for class in ["slow", "over-tcp"] {
+        let counts = &devices["sessions_by_class"][class];
+        assert!(count(&counts["attempts"]) > 0, "{class}");
+        assert_eq!(counts["contents"], counts["attempts"], "{class}: {counts}");
+        let times = devices["answer_time_us"].as_object().expect("classes");
+        let times = times
+            .get(class)
+            .unwrap_or_else(|| panic!("{class}: {times:?}"));
+        assert!(
+            count(&times["count"]) >= count(&counts["attempts"]),
+            "{class}: {times}"
+        );
+    }
+    let all = &devices["sessions"];
+    assert_eq!(all["sip_connections"], 1, "one edge, one engine: {all}");
+    // What a device says over TCP comes back as 200 to INVITE, MESSAGE and BYE at least.
+    let over_tcp = count(&devices["sessions_by_class"]["over-tcp"]["attempts"]);
+    assert!(count(&all["sip_stream_messages"]) >= 2 * over_tcp, "{all}");
+}
+
 #[test]
 fn a_bad_network_and_bad_devices_leave_no_session_behind() {
     let directory = Directory::new("bad-devices");
@@ -216,6 +256,7 @@ fn a_bad_network_and_bad_devices_leave_no_session_behind() {
     assert!(count(&sound["attempts"]) > DEVICES, "{sound}");
     assert_eq!(sound["established"], sound["attempts"], "{sound}");
     assert_eq!(sound["contents"], sound["attempts"], "{sound}");
+    assert_slow_and_connected(&devices);
     let all = &devices["sessions"];
     assert_eq!(
         (&all["duplicate_pushes"], &all["contents_corrupt"]),
@@ -264,4 +305,59 @@ fn devices_that_are_killed_leave_the_engine_up_and_its_books_balanced() {
         count(&devices["sessions"]["contents"]) >= DEVICES,
         "{devices}"
     );
+}
+
+/// Resident octets of a process.
+fn resident(role: &Role) -> u64 {
+    let path = format!("/proc/{}/status", role.child.0.id());
+    let status = std::fs::read_to_string(path).expect("our own child");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|text| text.trim().parse::<u64>().ok())
+        .expect("a number")
+        * 1024
+}
+
+#[test]
+fn the_memory_of_an_engine_stays_on_its_plateau_over_rounds_of_sessions_and_forgers() {
+    const ROUNDS: usize = 30;
+    const WARM: usize = 10;
+    // A thousand sessions are some 300 KB: twenty rounds that leave theirs behind would be 6 MB.
+    const SLACK_BYTES: u64 = 2 << 20;
+    let directory = Directory::new("plateau");
+    let both = SOUND_DEVICES.replace(r#"["message"]"#, r#"["message", "msrp"]"#);
+    let (mut devices, edge) = devices(&directory, &both, None);
+    let (mut engine, address) = engine(directory.path(), &edge);
+    let flood = STRANGERS.replace("seconds = 4", "seconds = 0");
+    std::fs::write(directory.file("flood.toml"), flood).expect("a writable directory");
+    let mut command = sirocco(directory.path());
+    command.args(["loadgen", "--edges", "1", "--scenario", "flood.toml"]);
+    let strangers = Role::start(command.args(["--target", &address]));
+    strangers.event("ready");
+    let (mut levels, mut due) = (Vec::new(), 0);
+    for round in 0..ROUNDS {
+        let content = if round % 2 == 0 {
+            200
+        } else {
+            LONG_CONTENT_BYTES
+        };
+        engine.tell(&push("round", &"r".repeat(content)));
+        due += DEVICES;
+        wait_for("the sessions of a round to end", || {
+            let books = books(&mut engine);
+            count(&books["pushes"]["delivered"]) == due && books["sessions"]["open"] == 0
+        });
+        levels.push(resident(&engine));
+    }
+    strangers.child.signal("INT");
+    let flooded = last_report(strangers);
+    assert!(count(&flooded["sessions"]["flood_sent"]) > 0);
+    engine.tell("stop");
+    assert_balanced(&last_report(engine));
+    devices.tell("stop");
+    drop(last_report(devices));
+    let warm = levels[..WARM].iter().max().expect("rounds");
+    let late = levels[WARM..].iter().max().expect("rounds");
+    assert!(*late <= warm + SLACK_BYTES, "{levels:?}");
 }
