@@ -99,6 +99,18 @@ pub struct BenchArgs {
     /// stdin with `-`.
     #[arg(long, value_name = "PATH|-")]
     pub control: Option<PathBuf>,
+    /// Write what the same load can be offered again from: scenario, seeds, changes, digests.
+    #[arg(long, value_name = "FILE")]
+    pub record_run: Option<PathBuf>,
+    /// Write every order with its due time beside it, a file FILE.N.orders for each load.
+    #[arg(long, requires = "record_run")]
+    pub record_orders: bool,
+    /// Offer the loads of a recorded run again, with its scenario and its changes at their times.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "scenario", "identities", "population", "next_hops", "rate", "load", "arrivals", "duration", "seed",
+        "mix", "train", "repetitions", "verify", "sipp", "find_max", "control",
+    ])]
+    pub replay: Option<PathBuf>,
     /// Measured length of one repetition, such as 3s.
     #[arg(long, value_name = "S", value_parser = quantity::duration)]
     pub duration: Option<Duration>,

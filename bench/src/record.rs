@@ -25,7 +25,7 @@ use crate::verdict::Verdict;
 use crate::verify::Verification;
 
 pub use limit::{BaselineFigures, Ending, Judgement, LimitFigures, ProbeFigures, Purpose};
-pub use load::{LoadFigures, LoadPoint, Recovery, SegmentFigures};
+pub use load::{LoadFigures, LoadPoint, Recovery, ReplayFigures, ReplayedRun, SegmentFigures};
 pub use sessions::{
     FloodFigures, HoldFigures, ModeFigures, OutcomeFigures, SessionFigures, SessionRun, SippFigures,
 };
@@ -107,6 +107,9 @@ pub struct Record {
     /// SIPp in the same run, where asked for.
     #[serde(default)]
     pub sipp: Option<SippFigures>,
+    /// What a replay offered beside what was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayFigures>,
     /// The greatest rate that meets a criterion, where it was looked for.
     #[serde(default)]
     pub limit: Option<LimitFigures>,
@@ -367,6 +370,7 @@ pub mod tests {
             addressing: Vec::new(),
             outcome: None,
             sipp: None,
+            replay: None,
             limit: None,
             stages: None,
             notices: Vec::new(),

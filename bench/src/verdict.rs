@@ -115,6 +115,14 @@ fn balance(record: &Record, verdict: &mut Verdict) {
             record.loadgen.sirs_received
         ));
     }
+    for (number, run) in (1..).zip(record.replay.iter().flat_map(|replay| &replay.runs)) {
+        if run.offered != run.recorded {
+            verdict.failed(format!(
+                "load {number} is not the recorded one: digest {} over {} orders, recorded {} over {}",
+                run.offered, run.offered.entries, run.recorded, run.recorded.entries
+            ));
+        }
+    }
     if let Some(verification) = record.verify.as_ref().filter(|v| !v.is_clean()) {
         verdict.failed(format!("SIR by SIR: {}", verification.summary()));
     }

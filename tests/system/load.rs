@@ -36,6 +36,18 @@ fn start(directory: &Path, arguments: &str) -> Guarded {
     Guarded::start(&mut command)
 }
 
+/// Starts a bench that takes its scenario from elsewhere.
+fn start_alone(directory: &Path, arguments: &str) -> Guarded {
+    let mut command = sirocco(directory);
+    command
+        .args("bench --allow-shared-core --quiet --json record.json".split(' '))
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Guarded::start(&mut command)
+}
+
 fn record(directory: &Path) -> Value {
     let text = std::fs::read_to_string(directory.join("record.json")).expect("a record");
     serde_json::from_str(&text).expect("a record is JSON")
@@ -138,6 +150,43 @@ fn a_shape_is_offered_whole_and_its_course_adds_up() {
         run["offered"]["digest"],
         ran("other", &arguments(4))["offered"]["digest"]
     );
+}
+
+#[test]
+fn a_recorded_run_is_offered_again_to_the_order_and_another_one_is_told() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = Directory::new("replay");
+    let load = "--load hold_10k/500ms,spike_x3/250ms,burst_40,hold_10k/250ms --arrivals poisson";
+    let recorded = format!("{load} --repetitions 2 --record-run run.json --record-orders");
+    start(directory.path(), &recorded).exit_code();
+    let first = record(directory.path());
+    let again = "--replay run.json --record-run again.json --record-orders";
+    start_alone(directory.path(), again).exit_code();
+    let second = record(directory.path());
+    for run in [0, 1] {
+        let digest = |record: &Value| record["runs"][run]["offered"]["digest"].clone();
+        assert_eq!(digest(&first), digest(&second));
+        assert_eq!(second["replay"]["runs"][run]["offered"], digest(&first));
+        let orders = |file: &str| {
+            std::fs::read(directory.file(&format!("{file}.{}.orders", run + 1))).expect("orders")
+        };
+        assert!(orders("run.json").len() > 100_000);
+        assert!(
+            orders("run.json") == orders("again.json"),
+            "orders of load {run}"
+        );
+    }
+    let file = std::fs::read_to_string(directory.file("run.json")).expect("a run");
+    let mut other: Value = serde_json::from_str(&file).expect("JSON");
+    let mut changed = |change: &dyn Fn(&mut Value), code: i32| {
+        change(&mut other);
+        std::fs::write(directory.file("other.json"), other.to_string()).expect("a file");
+        let mut bench = start_alone(directory.path(), "--replay other.json");
+        assert_eq!(bench.exit_code(), Some(code), "{other}");
+    };
+    changed(&|run| run["runs"][0]["load"]["seed"] = 77.into(), 1);
+    changed(&|run| run["scenario"]["seed"] = 77.into(), 2);
+    changed(&|run| run["schema"] = "sirocco.run/0".into(), 4);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn report(
                 staged.lengths.warm_up.as_secs_f64()
             ),
         ),
-        ("Arrivals", scenario.runs.arrivals.to_string()),
+        ("Arrivals", staged.arrivals.to_string()),
         (
             "Scenarios in progress (SIPs)",
             format!("{progress:.0}, mean of the confirming run's readings"),

@@ -13,6 +13,8 @@ pub mod simulated;
 
 use std::time::{Duration, Instant};
 
+use sirocco_schedule::Arrivals;
+
 use crate::cli::BenchArgs;
 use crate::cli::find::{FindArgs, Method};
 use crate::quantity::{Rate, grouped, scaled};
@@ -125,6 +127,11 @@ pub fn run(bench: &Bench<'_>, args: &BenchArgs) -> Result<Results, PlanError> {
         lengths,
         attempts: None,
         sirs_per_order: bench.sirs_per_order(&results.ready),
+        // TS 186 008 asks for Poisson arrivals; other methods keep the scenario's.
+        arrivals: match method {
+            Method::Etsi => Arrivals::Poisson,
+            Method::Bisect | Method::Rfc7502 => scenario.runs.arrivals,
+        },
         books: Drained {
             ledger: results.ledger.clone(),
             pushes: results.pushes.clone(),

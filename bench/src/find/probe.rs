@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sirocco_loadgen::Span;
+use sirocco_schedule::Arrivals;
 
 use super::criterion::Criterion;
 use super::search::{Asked, System};
@@ -67,6 +68,8 @@ pub struct Staged<'a, 'b> {
     pub attempts: Option<u64>,
     /// SIRs that an identity of the schedule stands for.
     pub sirs_per_order: f64,
+    /// How attempts follow each other.
+    pub arrivals: Arrivals,
     /// The books after the last drain.
     pub books: Drained,
     /// When the search began.
@@ -188,7 +191,7 @@ impl Staged<'_, '_> {
                 _ => None,
             },
             order: scenario.order_fields(),
-            arrivals: scenario.runs.arrivals,
+            arrivals: self.arrivals,
             sirs_per_order: Some(self.sirs_per_order),
             ..LoadRequest::default()
         };
@@ -329,6 +332,8 @@ impl Staged<'_, '_> {
         // At a constant rate the length of the window says how many were due.
         let due = (asked.rate_per_s * measured.wall_ns as f64 / 1e9) as u64;
         let untaken = match self.bench.scenario.wanted {
+            // How many a Poisson process had due, its rate does not say.
+            _ if self.arrivals == Arrivals::Poisson => behind as u64,
             Wanted::OneInTurn => due.saturating_sub(ended),
             Wanted::All => behind as u64,
         };

@@ -2,6 +2,7 @@
 //! one by one, and how long it took to recover. Data only; `run::course` fills it from the engine's report.
 
 use serde::{Deserialize, Serialize};
+use sirocco_schedule::Digest;
 
 /// A load with a shape, as it was offered and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,4 +116,20 @@ pub struct Recovery {
     pub p99_us_peak: u64,
     /// Seconds from its begin to the first of three intervals that are; none where it never was.
     pub recovered_s: Option<f64>,
+}
+
+/// A recorded run made again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayFigures {
+    /// Every load in its order.
+    pub runs: Vec<ReplayedRun>,
+}
+
+/// One load made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayedRun {
+    /// Digest of what was offered when it was recorded.
+    pub recorded: Digest,
+    /// Digest of what was offered again.
+    pub offered: Digest,
 }

@@ -4,11 +4,12 @@
 //! `refused`, `changed`, `drained`, `cancelled` and `report`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sirocco_dispatch::load::Offered;
 use sirocco_dispatch::series::SeriesReport;
-use sirocco_schedule::{Arrivals, RATE_MAX, Shape, Steer, Steered};
+use sirocco_schedule::{Arrivals, Digest, RATE_MAX, Shape, Steer, Steered};
 
 use crate::record::stages::StageFigures;
 use crate::record::{Lag, Latency, LedgerFigures};
@@ -77,9 +78,30 @@ pub struct LoadRequest {
     /// Mark at its begin and unmark when all of it was taken: event `over`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub marked: bool,
+    /// Say in `loaded` who is in the index: a digest over everybody and their devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub survey: bool,
+    /// Write every order with its due time here, once the drain is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders_file: Option<PathBuf>,
     /// Fields of every order but its name and recipients.
     #[serde(default)]
     pub order: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Who is in an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Population {
+    /// Digest over every identity and its devices, in whatever order, and how many identities.
+    pub digest: Digest,
+}
+
+/// Event `loaded` of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loaded {
+    /// Who is there, where it was asked for.
+    pub population: Option<Population>,
 }
 
 /// Why a line is no command.

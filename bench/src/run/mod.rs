@@ -3,7 +3,7 @@
 //! record, `checked` is the pass of `--verify`. `counted` runs a given number of orders, for `hold`,
 //! `judged` and `addressing`; `people` writes the population that they share; `flood` and `sipp` are what
 //! runs beside. `control` is how a run is changed while it goes on,
-//! `shaped` a run of a load with a shape, `course` what it brought.
+//! `shaped` a run of a load with a shape, `course` what it brought, `replay` a run on file and again.
 
 pub mod addressing;
 pub mod checked;
@@ -18,6 +18,7 @@ pub mod judged;
 pub mod launch;
 pub mod people;
 pub mod plan;
+pub mod replay;
 pub mod results;
 pub mod shaped;
 pub mod sipp;
@@ -37,7 +38,7 @@ const LATEST: &str = "target/sirocco/latest.json";
 
 /// Runs the role; returns its exit code.
 pub fn start(args: &BenchArgs) -> u8 {
-    let scenario = match Scenario::find(&args.scenario).and_then(|found| found.with(args)) {
+    let scenario = match scenario(args) {
         Ok(scenario) => scenario,
         Err(error) => {
             complain(error);
@@ -56,7 +57,10 @@ pub fn start(args: &BenchArgs) -> u8 {
         complain(error);
         return EXIT_USAGE;
     }
-    if let Err(error) = refuse_load(&scenario, args).and(refuse_control(&scenario, args)) {
+    let refused = refuse_load(&scenario, args)
+        .and(refuse_control(&scenario, args))
+        .and(refuse_recording(&scenario, args));
+    if let Err(error) = refused {
         complain(error);
         return EXIT_USAGE;
     }
@@ -74,6 +78,30 @@ pub fn start(args: &BenchArgs) -> u8 {
             EXIT_INVALID
         }
     }
+}
+
+/// The scenario of the command line, or of the recorded run.
+fn scenario(args: &BenchArgs) -> Result<Scenario, String> {
+    match &args.replay {
+        Some(path) => replay::RunFile::read(path)
+            .map(|file| file.scenario)
+            .map_err(|error| error.to_string()),
+        None => Scenario::find(&args.scenario)
+            .and_then(|found| found.with(args))
+            .map_err(|error| error.to_string()),
+    }
+}
+
+/// Why the loads of a scenario cannot be recorded.
+fn refuse_recording(scenario: &Scenario, args: &BenchArgs) -> Result<(), String> {
+    if args.record_run.is_some() && (is_counted(scenario) || args.find.find_max) {
+        return Err(
+            "--record-run keeps runs at a rate or of a shape: leave --find-max out, and take a scenario that \
+             neither counts its orders nor floods"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Whether a scenario sets the pace or the number of its orders itself.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,7 +23,7 @@ use super::launch::{self, Cores, Folder, Records};
 use super::results::{Results, loadgen_report, record};
 use super::sipp::{self, Sipp};
 use super::stage::{Stage, StageError};
-use super::{addressing, checked, hold, judged, people, shaped};
+use super::{addressing, checked, hold, judged, people, replay, shaped};
 use crate::ceiling::cycle::CycleGauge;
 use crate::ceiling::{self, CeilingSpec, Gauge, Probes, Timing};
 use crate::cli::BenchArgs;
@@ -74,6 +75,9 @@ pub enum PlanError {
     /// The pass of `--verify` could not be made.
     #[error(transparent)]
     Checked(#[from] checked::CheckedError),
+    /// The recorded run cannot be made again.
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     /// SIPp could not be run beside.
     #[error(transparent)]
     Sipp(#[from] sipp::SippError),
@@ -109,8 +113,13 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
         progress: &progress,
         interrupted: &interrupted,
         actions: &actions,
+        record_run: args.record_run.as_deref(),
+        record_orders: args.record_orders,
+        surveys: args.record_run.is_some() || args.replay.is_some(),
     };
-    let results = if args.find.find_max {
+    let results = if let Some(path) = &args.replay {
+        replay::run(&bench, &replay::RunFile::read(path)?)?
+    } else if args.find.find_max {
         find::run(&bench, args)?
     } else if scenario.addressing.is_some() {
         addressing::run(&bench)?
@@ -122,6 +131,9 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
         let sipp = args.sipp.then(|| Sipp::find(&folder, cores)).transpose()?;
         bench.measure(!args.no_ceiling, sipp)?
     };
+    if let Some(path) = &args.record_run {
+        replay::write(path, &scenario, &results)?;
+    }
     let verify = match args.verify {
         true => Some(checked::run(
             &scenario,
@@ -179,6 +191,12 @@ pub struct Bench<'a> {
     pub interrupted: &'a Arc<AtomicBool>,
     /// Changes while it runs, from every [`Control`].
     pub actions: &'a Receiver<Action>,
+    /// Where the run is recorded.
+    pub record_run: Option<&'a Path>,
+    /// Whether its orders are.
+    pub record_orders: bool,
+    /// Whether it is told who is in the index.
+    pub surveys: bool,
 }
 
 /// Both gauges of a bench, once they are calibrated.
@@ -199,6 +217,18 @@ impl Gauges {
 }
 
 impl Bench<'_> {
+    /// Adds to a load what is to be kept of it.
+    pub fn keep(&self, load: &mut LoadRequest, results: &Results) {
+        load.survey = self.surveys;
+        let path = self.record_run.filter(|_| self.record_orders);
+        load.orders_file = path.and_then(|path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{}.orders", results.recorded.len() + 1));
+            // The engine runs in the same folder; an absolute path needs none.
+            std::path::absolute(name).ok()
+        });
+    }
+
     /// Tells people what begins.
     pub fn phase(&self, text: impl Into<String>) {
         self.progress.borrow_mut().phase(text);
@@ -348,7 +378,7 @@ impl Bench<'_> {
         results: &mut Results,
     ) -> Result<Measured, PlanError> {
         let (scenario, watch) = (self.scenario, &mut self.watch());
-        let load = LoadRequest {
+        let mut load = LoadRequest {
             // Each run goes through the identities in another order.
             seed: scenario.seed + results.runs.len() as u64,
             wanted: scenario.wanted,
@@ -359,10 +389,12 @@ impl Bench<'_> {
             arrivals: scenario.runs.arrivals,
             ..LoadRequest::default()
         };
+        self.keep(&mut load, results);
         let tell =
             |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
-        tell(stage, EngineCommand::Load(load))?;
-        stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
+        tell(stage, EngineCommand::Load(load.clone()))?;
+        let loaded = stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
+        results.meet(loaded);
         stage.let_steer(true);
         stage.run_for(
             Duration::from_millis(scenario.runs.warm_up_ms),
@@ -389,6 +421,7 @@ impl Bench<'_> {
             drained = counted::settle(self, stage, awaited, limit)?;
         }
         results.take(&drained);
+        results.keep(load, &drained);
         Ok(Measured {
             loadgen_cpu_ns,
             ..drained.measured

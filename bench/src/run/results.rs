@@ -8,14 +8,15 @@ use sirocco_loadgen::LoadgenReport;
 
 use super::figures;
 use super::launch::Cores;
+use super::replay::RecordedRun;
 use crate::ceiling::{Ceiling, Probe};
 use crate::host::{CpuTicks, Host, commit};
 use crate::record::stages::StageFigures;
 use crate::record::{
     FloodFigures, HoldFigures, LedgerFigures, LimitFigures, ModeFigures, OutcomeFigures, Record,
-    RunFigures, SCHEMA, SessionFigures, SippFigures,
+    ReplayFigures, RunFigures, SCHEMA, SessionFigures, SippFigures,
 };
-use crate::role::protocol::{Counters, Drained, EngineReady};
+use crate::role::protocol::{Counters, Drained, EngineReady, LoadRequest, Loaded, Population};
 use crate::scenario::{Place, Scenario};
 use crate::verdict::Verdict;
 use crate::verify::Verification;
@@ -51,6 +52,12 @@ pub struct Results {
     pub outcome: Option<OutcomeFigures>,
     /// SIPp in the same run.
     pub sipp: Option<SippFigures>,
+    /// Who was there, where it was asked for.
+    pub population: Population,
+    /// Every load that was offered.
+    pub recorded: Vec<RecordedRun>,
+    /// What a replay offered.
+    pub replay: Option<ReplayFigures>,
     /// The greatest rate that meets a criterion.
     pub limit: Option<LimitFigures>,
 }
@@ -67,6 +74,20 @@ impl Results {
         self.ledger = drained.ledger.clone();
         self.sessions = drained.sessions.clone();
         self.pushes = drained.pushes.clone();
+    }
+
+    /// Keeps who was there, as the engine says when a load is made.
+    pub fn meet(&mut self, loaded: Value) {
+        let loaded: Loaded = serde_json::from_value(loaded).unwrap_or_default();
+        if let Some(population) = loaded.population {
+            self.population = population;
+        }
+    }
+
+    /// Keeps a load and what was offered of it.
+    pub fn keep(&mut self, load: LoadRequest, drained: &Drained) {
+        let offered = drained.measured.offered.clone();
+        self.recorded.push(RecordedRun { load, offered });
     }
 
     /// The figures of sessions, where the scenario builds any.
@@ -178,6 +199,7 @@ pub fn record(
         addressing: results.addressing,
         outcome: results.outcome,
         sipp: results.sipp,
+        replay: results.replay,
         limit: results.limit,
         stages: Some(stages),
         notices: results.notices,

@@ -31,9 +31,25 @@ pub fn run(
     results: &mut Results,
 ) -> Result<Measured, PlanError> {
     let load = request(bench, shape, results);
-    let arrivals_s = shape.length_ns().unwrap_or(0) as f64 / 1e9;
-    let (is_whole, mut drained) = offer(bench, stage, load)?;
-    results.take(&drained);
+    let offered = offer(bench, stage, load, results)?;
+    Ok(keep(bench, shape, offered, results))
+}
+
+/// What became of a load.
+pub struct Course {
+    /// Whether all of it was taken.
+    pub is_whole: bool,
+    /// The books after the drain.
+    pub drained: Drained,
+}
+
+/// Keeps the figures of a load with a shape among the results.
+pub fn keep(bench: &Bench<'_>, shape: &Shape, course: Course, results: &mut Results) -> Measured {
+    let Course {
+        is_whole,
+        mut drained,
+    } = course;
+    let length_s = shape.length_ns().unwrap_or(0) as f64 / 1e9;
     let scenario = bench.scenario;
     let measured = &drained.measured;
     let mut run = figures::run(measured, scenario.place, Rate::Max, Purpose::Rate);
@@ -46,16 +62,16 @@ pub fn run(
         ..course::figures(shape, &report)
     };
     run.rate = "load".to_owned();
-    let mean = load.planned / arrivals_s.max(f64::MIN_POSITIVE);
+    let mean = load.planned / length_s.max(f64::MIN_POSITIVE);
     run.latency_us.offered_per_s = mean;
     run.load = Some(load);
     results.runs.push(run);
-    Ok(drained.measured)
+    drained.measured
 }
 
 fn request(bench: &Bench<'_>, shape: &Shape, results: &Results) -> LoadRequest {
     let scenario = bench.scenario;
-    LoadRequest {
+    let mut load = LoadRequest {
         // Each run goes through the identities in another order.
         seed: scenario.seed + results.runs.len() as u64,
         wanted: scenario.wanted,
@@ -66,24 +82,42 @@ fn request(bench: &Bench<'_>, shape: &Shape, results: &Results) -> LoadRequest {
         marked: true,
         order: scenario.order_fields(),
         ..LoadRequest::default()
-    }
+    };
+    bench.keep(&mut load, results);
+    load
 }
 
-/// Offers a load to its end; whether all of it was taken, and the books after the drain.
-fn offer(
+/// Offers a load to its end, which it must have, and keeps it and the books after the drain.
+///
+/// # Errors
+/// When a side fails or the user interrupts.
+pub fn offer(
     bench: &Bench<'_>,
     stage: &mut Stage,
     load: LoadRequest,
-) -> Result<(bool, Drained), PlanError> {
+    results: &mut Results,
+) -> Result<Course, PlanError> {
     let (scenario, watch) = (bench.scenario, &mut bench.watch());
-    let length_ns = load.shape.as_ref().and_then(Shape::length_ns);
+    let length_ns = match &load.shape {
+        Some(shape) => shape.length_ns(),
+        // An end by a count takes as long as the rate says.
+        None => load
+            .rate
+            .map(|rate| (load.orders_max.unwrap_or(0) as f64 / rate * 1e9) as u64),
+    };
+    let closed = load.shape.is_none() && load.rate.is_none();
     let drain = Duration::from_millis(scenario.runs.drain_ms_max);
-    let limit = Duration::from_nanos(length_ns.unwrap_or(0)) + drain;
+    let limit = match closed || !load.steers.is_empty() {
+        // How long windows or changes make it, nobody knows.
+        true => CHANGED_MAX,
+        false => Duration::from_nanos(length_ns.unwrap_or(0)) + drain,
+    };
     let tell =
         |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
     let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen);
-    tell(stage, EngineCommand::Load(load))?;
-    stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
+    tell(stage, EngineCommand::Load(load.clone()))?;
+    let loaded = stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
+    results.meet(loaded);
     stage.let_steer(true);
     let over = stage.wait_or_stop((Side::Engine, "over"), (limit, CHANGED_MAX), watch)?;
     stage.let_steer(false);
@@ -107,7 +141,12 @@ fn offer(
         drained.series = series;
     }
     drained.measured.loadgen_cpu_ns = loadgen_cpu_ns;
-    Ok((over.is_some(), drained))
+    results.take(&drained);
+    results.keep(load, &drained);
+    Ok(Course {
+        is_whole: over.is_some(),
+        drained,
+    })
 }
 
 fn read(event: Value) -> Drained {

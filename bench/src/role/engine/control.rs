@@ -15,7 +15,7 @@ use sirocco_dispatch::change::IndexChange;
 use sirocco_dispatch::config::EngineConfig;
 use sirocco_dispatch::flight::FlightLog;
 use sirocco_dispatch::live::Live;
-use sirocco_dispatch::load::{Load, Wanted as LoadWanted, shuffle};
+use sirocco_dispatch::load::{Load, Offered, Wanted as LoadWanted, shuffle};
 use sirocco_dispatch::order::{Audience, Order};
 use sirocco_dispatch::series::{Series, SeriesReport};
 use sirocco_dispatch::worker::{Command, Event};
@@ -25,9 +25,10 @@ use sirocco_schedule::{Plan, Shape, Steer};
 
 use super::Failure;
 use super::door::{Applied, Arrival, answer};
+use super::orders::{self, Orders};
 use super::window::{self, Window};
 use crate::flight::{self, Origin};
-use crate::role::protocol::{Drained, EngineCommand, LoadRequest};
+use crate::role::protocol::{Drained, EngineCommand, LoadRequest, Loaded, Population};
 use crate::role::{complain, emit};
 use crate::scenario::{Wanted, order};
 
@@ -64,6 +65,8 @@ pub struct Control {
     drain_until: Option<Instant>,
     loads: u64,
     series: Option<SeriesReport>,
+    /// Orders to be written after the drain.
+    orders: Option<Orders>,
     ending: bool,
     /// What became of the changes that came by stdin.
     applied: (Sender<Applied>, Receiver<Applied>),
@@ -130,6 +133,7 @@ impl Control {
             drain_until: None,
             loads: 0,
             series: None,
+            orders: None,
             ending: false,
             applied: bounded(CHANGES_MAX),
             flight: None,
@@ -270,18 +274,27 @@ impl Control {
             return complain("the worker does not hand its identities over");
         };
         shuffle(&mut identities, request.seed);
+        let identities: Arc<[Identity]> = identities.into();
         let (wanted, mode) = match request.wanted {
             Wanted::OneInTurn => (LoadWanted::OneInTurn, "targeted"),
             Wanted::All => (LoadWanted::All, "fan-out"),
         };
-        let load = match plan(request) {
-            Some(plan) => Load::planned(identities.into(), wanted, Some(&plan)),
+        let plan = plan(request);
+        let load = match &plan {
+            Some(plan) => Load::planned(Arc::clone(&identities), wanted, Some(plan)),
             None => {
                 let orders_max = request.orders_max.unwrap_or(u64::MAX);
-                Load::new(identities.into(), wanted, None, orders_max)
+                Load::new(Arc::clone(&identities), wanted, None, orders_max)
             }
         };
         let load = load.with_series(series(request));
+        self.orders = request.orders_file.clone().map(|path| Orders {
+            path,
+            identities,
+            wanted,
+            plan,
+        });
+        let population = self.survey(request);
         self.loads += 1;
         let mut fields = request.order.clone();
         fields.entry("mode").or_insert_with(|| mode.into());
@@ -297,7 +310,31 @@ impl Control {
         if request.marked {
             self.command(Command::UnmarkWhenOver);
         }
-        emit("loaded", &request);
+        emit("loaded", &Loaded { population });
+    }
+
+    /// Who is in the index, where it was asked for.
+    fn survey(&self, request: &LoadRequest) -> Option<Population> {
+        let (counted, counting) = bounded(1);
+        request.survey.then(|| {
+            self.command(Command::Change(Box::new(move |index| {
+                // Nobody waits any more when the time was over.
+                counted.send(orders::population(index)).ok();
+            })));
+        })?;
+        let digest = counting.recv_timeout(COLLECT).ok()?;
+        Some(Population { digest })
+    }
+
+    /// Writes the orders of the last load, as they were offered.
+    fn write_orders(&mut self, offered: &Offered) {
+        let Some(orders) = self.orders.take() else {
+            return;
+        };
+        let path = orders.path.clone();
+        if let Err(error) = orders.write(offered) {
+            complain(format!("orders in {}: {error}", path.display()));
+        }
     }
 
     fn identities(&self) -> Option<Vec<Identity>> {
@@ -333,6 +370,7 @@ impl Control {
                 Some(Purpose::Marked) => self.window.begin = *report,
                 Some(Purpose::Unmarked) => self.window.end = *report,
                 Some(Purpose::Drained) => {
+                    self.write_orders(&report.offered);
                     let drained = window::drained(&report, &self.window);
                     emit(
                         "drained",

@@ -4,6 +4,7 @@
 
 mod control;
 mod door;
+mod orders;
 mod window;
 
 use std::fs::File;
