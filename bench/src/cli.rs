@@ -70,7 +70,8 @@ pub enum Role {
 #[derive(Debug, Default, Args)]
 pub struct BenchArgs {
     /// Scenario: dispatch, direct, fanout, null, silent, overload, sessions, sessions-direct,
-    /// sessions-msrp, hold, flood, faults, addressing, s1, s2, s3, s5, s6, s7, s9, or a TOML file.
+    /// sessions-msrp, hold, flood, faults, addressing, re-push, regional, s1, s2, s3, s5, s6, s7, s9, or a
+    /// TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "dispatch")]
     pub scenario: String,
     /// Print the scenario as TOML, to copy and change, and exit.

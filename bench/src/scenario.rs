@@ -21,7 +21,7 @@ use crate::quantity::Rate;
 pub use sessions::{Addressing, Flood, Hold, Mode, Outcome, Right, order};
 
 /// The scenarios built in, by name.
-const BUILT_IN: [(&str, &str); 20] = [
+const BUILT_IN: [(&str, &str); 22] = [
     ("dispatch", include_str!("../scenarios/dispatch.toml")),
     ("direct", include_str!("../scenarios/direct.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
@@ -41,6 +41,8 @@ const BUILT_IN: [(&str, &str); 20] = [
     ("flood", include_str!("../scenarios/flood.toml")),
     ("faults", include_str!("../scenarios/faults.toml")),
     ("addressing", include_str!("../scenarios/addressing.toml")),
+    ("re-push", include_str!("../scenarios/re-push.toml")),
+    ("regional", include_str!("../scenarios/regional.toml")),
     ("s1", include_str!("../scenarios/s1.toml")),
     ("s2", include_str!("../scenarios/s2.toml")),
     ("s3", include_str!("../scenarios/s3.toml")),

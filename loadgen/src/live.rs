@@ -51,6 +51,7 @@ pub struct Control {
     stop: AtomicBool,
     reset: AtomicBool,
     span: AtomicBool,
+    begin: AtomicBool,
 }
 
 /// One reading of [`Live`]; counts since the start or the last reset.
@@ -197,6 +198,17 @@ impl Control {
         self.span.load(Relaxed) && self.span.swap(false, Relaxed)
     }
 
+    /// Begins the times of overrides anew: their phases count from now.
+    pub fn begin(&self) {
+        self.begin.store(true, Relaxed);
+    }
+
+    /// Tells whether overrides begin anew, once.
+    #[inline]
+    pub(crate) fn take_begin(&self) -> bool {
+        self.begin.load(Relaxed) && self.begin.swap(false, Relaxed)
+    }
+
     /// Tells whether a reset was asked for, once.
     #[inline]
     pub(crate) fn take_reset(&self) -> bool {
@@ -246,6 +258,14 @@ mod tests {
         assert_eq!(live.span(), Span::default());
         live.store_span(&span);
         assert_eq!(live.span(), span);
+    }
+
+    #[test]
+    fn a_begin_is_taken_once() {
+        let control = Control::new();
+        assert!(!control.take_begin());
+        control.begin();
+        assert!(control.take_begin() && !control.take_begin());
     }
 
     #[test]

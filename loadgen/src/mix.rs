@@ -352,7 +352,7 @@ impl EdgeOverride {
             .any(|&(first, last)| (first..=last).contains(&edge))
     }
 
-    /// Tells whether this override is on, `elapsed_ms` after the worker's start.
+    /// Tells whether this override is on, `elapsed_ms` after the worker's start, or the load's.
     #[inline]
     #[must_use]
     pub fn is_on(&self, elapsed_ms: u64) -> bool {

@@ -496,6 +496,11 @@ impl Population {
         &self.desk.judge.mix
     }
 
+    /// Lets the times of overrides count from `now_ns`.
+    pub(crate) fn begin(&mut self, now_ns: u64) {
+        self.desk.judge.started_ns = now_ns;
+    }
+
     /// Zeroes the counts; what is remembered of requests stays, and so does the record.
     pub fn reset(&mut self) {
         self.desk.judge.tally.reset();

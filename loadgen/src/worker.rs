@@ -101,6 +101,9 @@ pub fn run(
         if control.take_reset() {
             worker.reset();
         }
+        if control.take_begin() {
+            worker.population.begin(worker.now_ns);
+        }
         if control.take_span() {
             live.store_span(&worker.meter.close_span(worker.now_ns));
         }

@@ -16,12 +16,15 @@ use crate::sirocco;
 /// Starts a bench of the scenario without sockets; its record is `record.json`.
 fn start(directory: &Path, arguments: &str) -> Guarded {
     let mut command = sirocco(directory);
-    let own = "--identities 1000 --repetitions 1 --no-ceiling \
+    let own = "--identities 1000 --no-ceiling \
                --allow-shared-core --quiet --json record.json";
     if !arguments.contains("--scenario") {
         command.args(["bench", "--scenario", "null"]);
     } else {
         command.arg("bench");
+    }
+    if !arguments.contains("--repetitions") {
+        command.args(["--repetitions", "1"]);
     }
     let own = own.split_whitespace().map(str::to_owned);
     // A shape has blanks of its own.

@@ -181,9 +181,10 @@ fn obey(control: &Control, live: &Live, is_alone: bool) {
             Err(_) => break,
             Ok("reset") => control.reset(),
             Ok("span") => close_span(control, live),
+            Ok("begin") => control.begin(),
             Ok("") => {}
             Ok(other) => complain(format!(
-                "command not understood: `{other}`; give stop, reset or span"
+                "command not understood: `{other}`; give stop, reset, begin or span"
             )),
         }
     }

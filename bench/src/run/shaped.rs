@@ -16,6 +16,7 @@ use super::stage::Stage;
 use crate::quantity::Rate;
 use crate::record::LoadFigures;
 use crate::role::protocol::{Drained, EngineCommand, LoadRequest, Measured};
+use crate::scenario::Place;
 
 /// Longest run once it was changed by hand: a pause may be as long.
 const CHANGED_MAX: Duration = Duration::from_secs(86_400);
@@ -118,6 +119,10 @@ pub fn offer(
     tell(stage, EngineCommand::Load(load.clone()))?;
     let loaded = stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
     results.meet(loaded);
+    if scenario.place != Place::Nowhere {
+        // What edges do from time to time, they do by the time of the load.
+        stage.tell(Side::Loadgen, "begin")?;
+    }
     stage.let_steer(true);
     let over = stage.wait_or_stop((Side::Engine, "over"), (limit, CHANGED_MAX), watch)?;
     stage.let_steer(false);
