@@ -9,6 +9,7 @@ mod compare;
 mod flight;
 mod limit;
 mod load;
+mod plan;
 #[path = "../src/process.rs"]
 mod process;
 mod report;

@@ -121,8 +121,7 @@ impl Cost {
             .filter_map(|(_, record)| Some((at(record), figure(record)?)))
             .collect();
         let points: Vec<At> = measured.iter().map(|(at, _)| *at).collect();
-        let shape = Shape::of(&points);
-        let fit = fitted(shape, &measured)?;
+        let (shape, fit) = shaped(Shape::of(&points), &measured)?;
         Some(Self {
             shape,
             fit,
@@ -263,6 +262,20 @@ pub fn setting(record: &Record) -> f64 {
     set.unwrap_or_else(usual) as f64
 }
 
+/// The fit of the shape, without the curve where a term of the train comes out negative: sending trains
+/// costs something, and a curve that says otherwise was drawn through too few lengths.
+fn shaped(shape: Shape, measured: &[(At, f64)]) -> Option<(Shape, Fit)> {
+    let fit = fitted(shape, measured)?;
+    if shape.curve && fit.coefficients[1..=2].iter().any(|&term| term < 0.0) {
+        let straight = Shape {
+            curve: false,
+            ..shape
+        };
+        return Some((straight, fitted(straight, measured)?));
+    }
+    Some((shape, fit))
+}
+
 fn fitted(shape: Shape, measured: &[(At, f64)]) -> Option<Fit> {
     let points: Vec<Point> = measured
         .iter()
@@ -284,8 +297,8 @@ fn widening(shape: Shape, measured: &[(At, f64)]) -> f64 {
             .fold(0.0, f64::max);
         let (out, rest): (Vec<_>, Vec<_>) = measured.iter().partition(|(at, _)| factor(at) >= top);
         let left = Shape::of(&rest.iter().map(|(at, _)| *at).collect::<Vec<_>>());
-        let same = left == shape;
-        let Some(fit) = fitted(shape, &rest).filter(|_| same) else {
+        let tells = left.identities == shape.identities && left.hops == shape.hops;
+        let Some(fit) = fitted(shape, &rest).filter(|_| tells) else {
             continue;
         };
         for (at, y) in out {
@@ -297,4 +310,62 @@ fn widening(shape: Shape, measured: &[(At, f64)]) -> f64 {
         }
     }
     widened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::tests::kept;
+    use super::*;
+
+    /// The kept records with costs that follow a law of ours.
+    fn lawful(law: fn(At) -> f64) -> Cost {
+        Cost::of(&kept().sirs, |record| Some(law(at(record)))).expect("a fit")
+    }
+
+    #[test]
+    fn a_law_of_its_own_terms_is_found_and_needs_no_widening() {
+        let law =
+            |at: At| 100.0 + 2000.0 / at.train + 5.0 * at.identities.log2() + 7.0 * at.hops.log2();
+        let cost = lawful(law);
+        let far = At {
+            train: 64.0,
+            identities: 1.6e7,
+            hops: 16.0,
+        };
+        assert!((cost.at(far).value / law(far) - 1.0).abs() < 1e-6);
+        assert!(cost.scatter() < 1e-6);
+    }
+
+    #[test]
+    fn a_law_that_the_terms_cannot_follow_widens_the_interval() {
+        let bent = lawful(|at| 300.0 + 2000.0 / at.train + (at.identities / 1e5).powi(2));
+        assert!(bent.widened > 1.0, "{}", bent.widened);
+    }
+
+    #[test]
+    fn a_curve_that_would_make_trains_a_gain_is_left_out() {
+        let odd = lawful(|at| 2000.0 - 900.0 / at.train + 600.0 / at.train.sqrt());
+        assert!(!odd.shape.curve && odd.shape.train, "{:?}", odd.shape);
+    }
+
+    #[test]
+    fn trains_to_be_expected_are_those_of_the_nearest_records() {
+        let cost = lawful(|at| 300.0 + at.train);
+        assert!((cost.train(64.0, 16.0) - 64.0).abs() < 1.0);
+        assert!(cost.train(64.0, 1024.0) < 40.0);
+        assert_eq!(cost.train(100.0, 16.0), 100.0);
+    }
+
+    #[test]
+    fn a_stretch_is_told_in_times_of_the_nearest_measured() {
+        let of = |asked: f64| stretch("x", asked, [10.0, 100.0].into_iter());
+        assert_eq!(
+            (of(10.0), of(100.0), of(101.0), of(50.0)),
+            (None, None, None, None)
+        );
+        let above = of(400.0).expect("above");
+        assert_eq!((above.measured, above.times), (100.0, 4.0));
+        let below = of(5.0).expect("below");
+        assert_eq!((below.measured, below.times), (10.0, 2.0));
+    }
 }

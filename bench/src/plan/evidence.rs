@@ -219,3 +219,64 @@ fn alike(first: &Kept, other: &Kept) -> Result<(), EvidenceError> {
         }),
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// The folder of the kept records of the plan.
+    pub fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/records/plan")
+    }
+
+    /// The kept records that plans are made from.
+    pub fn kept() -> Evidence {
+        Evidence::read(&[folder()]).expect("the kept records")
+    }
+
+    #[test]
+    fn every_kept_record_is_used_and_all_kinds_are_there() {
+        let evidence = kept();
+        assert_eq!(evidence.passed_over, Vec::<String>::new());
+        assert!(evidence.sirs.len() > 50 && evidence.cycles.len() > 20);
+        assert!(!evidence.modes.is_empty() && !evidence.held.is_empty());
+        assert!(!evidence.silent.is_empty() && evidence.beside.len() > 2);
+    }
+
+    #[test]
+    fn an_invalid_record_and_one_of_another_load_are_passed_over() {
+        let (path, record) = kept().sirs[0].clone();
+        let sorted = |change: fn(&mut Record)| {
+            let mut other = record.clone();
+            change(&mut other);
+            let mut evidence = Evidence::default();
+            evidence.sort((path.clone(), other));
+            (evidence.sirs.len(), evidence.passed_over.len())
+        };
+        assert_eq!(sorted(|_| ()), (1, 0));
+        assert_eq!(sorted(|record| record.verdict.valid = false), (0, 1));
+        assert_eq!(sorted(|record| record.verdict.passed = false), (0, 1));
+        // At a rate of its own a spinning worker burns its core whatever a SIR costs.
+        assert_eq!(
+            sorted(|record| record.config.runs.rate = Rate::PerSecond(50_000)),
+            (0, 1)
+        );
+        assert_eq!(
+            sorted(|record| record.config.mix = "200:9,503:1".to_owned()),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn unlike_machines_are_refused() {
+        let first = kept().sirs[0].clone();
+        let mut other = first.clone();
+        assert!(alike(&first, &other).is_ok());
+        other.1.host.cpu_model.push('x');
+        let error = alike(&first, &other).expect_err("another CPU").to_string();
+        assert!(
+            error.contains("CPU") && error.contains("one machine"),
+            "{error}"
+        );
+    }
+}

@@ -28,7 +28,7 @@ const BLOCKS: u64 = 2;
 
 /// Train lengths of the full factor, and of the corners.
 const TRAINS: [i64; 7] = [1, 2, 4, 8, 16, 32, 64];
-const TRAINS_FEW: [i64; 3] = [4, 16, 64];
+const TRAINS_FEW: [i64; 4] = [1, 4, 16, 64];
 const TRAINS_TWO: [i64; 2] = [8, 64];
 
 /// Populations: a few caches' worth to what a cache never holds, four times apart.

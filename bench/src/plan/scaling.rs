@@ -76,7 +76,7 @@ impl Scaling {
                     assumed.1,
                 ),
                 coherence: 0.0,
-                measured: 1,
+                measured,
                 fit: None,
             })
     }
@@ -154,6 +154,9 @@ fn fitted(points: &[(u32, f64)], measured: u32) -> Option<Scaling> {
     })
 }
 
+/// Fewest measurements of a number of workers that bound anything: one has no error of its own.
+const BOUNDING_MIN: usize = 2;
+
 /// Two numbers of workers: the best of one against the worst of the other bounds what is lost.
 fn bounded(points: &[(u32, f64)], measured: u32) -> Option<Scaling> {
     let rates = |count: u32| {
@@ -161,7 +164,7 @@ fn bounded(points: &[(u32, f64)], measured: u32) -> Option<Scaling> {
         of.map(|(_, rate)| *rate).collect::<Vec<f64>>()
     };
     let (alone, together) = (rates(1), rates(measured));
-    if measured < 2 || alone.is_empty() {
+    if measured < 2 || alone.len().min(together.len()) < BOUNDING_MIN {
         return None;
     }
     let n = f64::from(measured);
@@ -236,6 +239,8 @@ mod tests {
             "{scaling:?}"
         );
         assert!(scaling.brings(2).covers(1.7) && scaling.brings(2).covers(2.0));
+        let once = Scaling::of(&[(1, 1.0), (2, 1.6), (2, 1.8)], (0.1, 0.3));
+        assert_eq!(once.basis, Basis::Assumed);
         let scaling = Scaling::of(&[(1, 1.0)], (0.1, 0.3));
         assert_eq!((scaling.basis, scaling.measured), (Basis::Assumed, 1));
         assert!((scaling.brings(2).low - 2.0 / 1.3).abs() < 1e-12);

@@ -396,3 +396,6 @@ impl<'a> Sizing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,7 @@ fn lines(lines: &[Line]) -> String {
         }
         let [value, low, high] = shown(line.estimate, &line.unit);
         table.add_row(vec![
-            Cell::new(format!("  {}", line.words)),
+            Cell::new(&line.words),
             right(value),
             right(low),
             right(high),

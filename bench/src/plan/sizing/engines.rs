@@ -19,7 +19,7 @@ impl Sizing<'_> {
     }
 
     /// CPU seconds a second of all workers, if they were so many.
-    fn load(&self, workers: u32, train: f64) -> Estimate {
+    pub(super) fn load(&self, workers: u32, train: f64) -> Estimate {
         let (at, offered, measured) = (self.at(workers, train), &self.offered, self.measured);
         let sir = measured
             .sir
@@ -35,7 +35,7 @@ impl Sizing<'_> {
     }
 
     /// What so many workers bring, in workers that are alone: whole machines and the rest of one.
-    fn capacity(&self, workers: u32) -> Estimate {
+    pub(super) fn capacity(&self, workers: u32) -> Estimate {
         let of_machine = self.plan.workers_per_machine;
         let whole = self
             .measured
@@ -50,7 +50,7 @@ impl Sizing<'_> {
 
     /// Fewest workers for the load, each busy for no more than it may be: the likely number, and the ones at
     /// both ends of the intervals. More workers have smaller indexes each, so the load depends on them.
-    fn workers(&self, train: f64) -> Estimate {
+    pub(super) fn workers(&self, train: f64) -> Estimate {
         let fewest = |load: fn(Estimate) -> f64, capacity: fn(Estimate) -> f64| {
             let enough = |workers: u32| {
                 load(self.load(workers, train))
