@@ -490,7 +490,7 @@ fn a_message_of_the_device_in_several_chunks_is_put_together() {
     }
     let whole = b"capability: 7\r\npreferx:1".to_vec();
     let told = ("text/parameters".to_owned(), whole);
-    assert_eq!(device.people.received, [told.clone()]);
+    assert_eq!(device.people.received, [told]);
     // One with a gap is stopped, one that its sender gives up is forgotten, and the next one is taken.
     device.write(stream, chunk(0, "capability: ", '+').as_bytes());
     device.write(stream, chunk(13, "7", '$').as_bytes());
