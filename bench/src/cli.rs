@@ -6,6 +6,7 @@ mod compare;
 pub mod find;
 mod nightly;
 mod plan;
+mod profile;
 mod report;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ pub use ab::AbArgs;
 pub use compare::{CompareArgs, TermsArgs};
 pub use nightly::NightlyArgs;
 pub use plan::PlanArgs;
+pub use profile::ProfileArgs;
 pub use report::ReportArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
@@ -62,6 +64,8 @@ pub enum Role {
     /// Make or check a population file.
     #[command(subcommand)]
     Population(PopulationCommand),
+    /// Run a bench and sample the engine's worker: flame graph, hottest functions, what changed.
+    Profile(ProfileArgs),
     /// Show records as one HTML file that needs no network, and as SVG files.
     Report(ReportArgs),
 }

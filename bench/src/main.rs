@@ -10,6 +10,7 @@ mod flight;
 mod host;
 mod nightly;
 mod plan;
+mod profile;
 mod progress;
 mod quantity;
 mod record;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Role::Nightly(args) => nightly::start(args),
         Role::Plan(args) => plan::start(args),
         Role::Population(command) => role::population::start(command),
+        Role::Profile(args) => profile::start(args),
         Role::Report(args) => report::start(args),
     })
 }

@@ -12,6 +12,7 @@ mod load;
 mod plan;
 #[path = "../src/process.rs"]
 mod process;
+mod profile;
 mod report;
 mod roles;
 mod schedule;
