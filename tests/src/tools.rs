@@ -50,8 +50,15 @@ pub const PYTHON: Tool = Tool {
     program: "python3",
     package: "python3",
 };
+/// Attaches to probes of a running program.
+pub const BPFTRACE: Tool = Tool {
+    program: "bpftrace",
+    package: "bpftrace",
+};
 /// Every tool that a test needs.
-pub const ALL: [Tool; 7] = [TSHARK, SIPP, KAMAILIO, BARESIP, CHROMIUM, LINPHONE, PYTHON];
+pub const ALL: [Tool; 8] = [
+    TSHARK, SIPP, KAMAILIO, BARESIP, CHROMIUM, LINPHONE, PYTHON, BPFTRACE,
+];
 
 impl Tool {
     /// Where the program is; `None` if it is not installed.

@@ -10,6 +10,7 @@ mod flight;
 mod limit;
 mod load;
 mod plan;
+mod probes;
 #[path = "../src/process.rs"]
 mod process;
 mod profile;

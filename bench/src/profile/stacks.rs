@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 const FRAMES_MAX: usize = 128;
 /// Where the stacks of the worker begin: what lies outside of it is how a thread starts.
 const OUTSIDE: &str = "sirocco_dispatch::worker::";
+/// The loop itself, where it was not inlined.
+const LOOP: &str = "sirocco_dispatch::worker::Worker::work";
 /// Loading the population happens on the same thread, before the worker runs.
 const LOADING: [&str; 2] = ["sirocco_index::population::", "sirocco_index::snapshot::"];
 
@@ -37,7 +39,11 @@ impl Stacks {
 
     fn add(&mut self, mut frames: Vec<String>) {
         let loads = |frame: &String| LOADING.iter().any(|place| frame.starts_with(place));
-        let outside = frames.iter().position(|frame| frame.starts_with(OUTSIDE));
+        // Not every unwinding comes as far out as the others.
+        let outside = frames
+            .iter()
+            .rposition(|frame| frame == LOOP)
+            .or_else(|| frames.iter().position(|frame| frame.starts_with(OUTSIDE)));
         if frames.is_empty() || outside.is_none() && frames.iter().any(loads) {
             return;
         }

@@ -11,7 +11,7 @@ use crate::train::{Outbox, TRAIN_BYTES_MAX};
 use crate::worker::{EngineError, Ready};
 use connections::SIP_LISTENER;
 use sirocco_ring::{Backend, Datagram, ListenerConfig, OpenError, Port, PortConfig};
-use sirocco_ring::{SendError, SendPath, Sent, Slab};
+use sirocco_ring::{SendError, SendPath, Sent, Slab, tracepoints};
 use sirocco_ring::{SocketConfig, Train, Wait};
 use std::net::{SocketAddr, UdpSocket};
 
@@ -435,12 +435,14 @@ impl Outbox for Outlet {
 
     fn send_train(&mut self, slab: Stall, target: SocketAddr, length: usize, segment: usize) {
         self.train_sizes[(length / segment).min(TRAIN_SIZE_MAX)] += 1;
+        tracepoints::train((length / segment) as u64, segment as u64);
         self.sir_bytes = segment;
         self.put_train(slab, target, length, segment);
     }
 
     fn send_each(&mut self, slab: Stall, targets: &[SocketAddr], segment: usize) {
         self.train_sizes[1] += targets.len() as u64;
+        tracepoints::train(targets.len() as u64, segment as u64);
         self.sir_bytes = segment;
         self.put_each(slab, targets, segment);
     }

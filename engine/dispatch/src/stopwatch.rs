@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use sirocco_ring::clock::{self, Cycles, ThreadCpu};
+use sirocco_ring::tracepoints;
 use std::collections::BTreeMap;
 
 /// One turn in so many has its laps split. A prime, so that it keeps no step with anything in the loop.
@@ -380,8 +381,17 @@ impl Stopwatch {
         if is_busy {
             self.total.ticks.add_splits(&self.turn);
             self.total.turns_sampled += 1;
+            for stage in Stage::ALL {
+                tracepoints::stage(stage as u64, || self.turn_stage_ns(stage));
+            }
         }
         self.turn.splits = [[0; STAGES]; LAPS];
+    }
+
+    /// Time of a stage in the turn that ends, over all its laps.
+    fn turn_stage_ns(&self, stage: Stage) -> u64 {
+        let ticks = self.turn.splits.iter().map(|splits| splits[stage as usize]);
+        self.cycles.ns(ticks.sum())
     }
 
     /// Where it stands in the middle of a turn; what the turn has done so far counts as work.

@@ -17,7 +17,7 @@ use crate::templates::Sender;
 use crate::turns::TurnSizes;
 use crossbeam::channel::{Receiver, Sender as EventSender, TryRecvError};
 use sirocco_index::Index;
-use sirocco_ring::{Wait, Waker, affinity, allocation, clock};
+use sirocco_ring::{Wait, Waker, affinity, allocation, clock, tracepoints};
 use sirocco_schedule::Steer;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -301,6 +301,7 @@ impl<'a> Worker<'a> {
         let length_ns = self.watch.turn(is_busy);
         if is_busy {
             self.turn_sizes.record(length_ns, sirs);
+            tracepoints::turn(length_ns, sirs);
         }
     }
 

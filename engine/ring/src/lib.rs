@@ -47,6 +47,7 @@ pub mod probe;
 mod slab;
 mod socket;
 mod stream;
+pub mod tracepoints;
 mod waker;
 
 pub use arrival::Received;

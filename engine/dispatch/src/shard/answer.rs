@@ -7,6 +7,7 @@ use crate::next_hop::Waiting;
 use crate::stopwatch::{Stage, Watch};
 use crate::transaction::State;
 use sirocco_index::NEXT_HOP_DIRECT;
+use sirocco_ring::tracepoints;
 use sirocco_wire::sip::message::{Message, Method};
 use std::net::SocketAddr;
 
@@ -204,6 +205,8 @@ impl Shard {
             _ => Outcome::Failed(Cause::Status(status)),
         };
         let ended = self.close(now, handle, outcome, Some(datagram));
+        let due_ns = ended.target.due_ns;
+        tracepoints::answer(status.into(), || now.saturating_sub(due_ns));
         if matches!(outcome, Outcome::Delivered | Outcome::Stored) {
             let expiry_s = self.reception.token_key.expiry_s(ended.target.due_ns);
             self.reception.pushes.owe(expiry_s);

@@ -9,6 +9,7 @@ use crate::ledger::Outcome;
 use crate::report::Failures;
 use crate::transaction::{FIRST_SENT_WITHIN_NS, Target, Transaction};
 use sirocco_index::NEXT_HOP_DIRECT;
+use sirocco_ring::tracepoints;
 use std::net::{Ipv4Addr, SocketAddr};
 
 impl Shard {
@@ -33,6 +34,8 @@ impl Shard {
         outcome: Outcome,
         answer: Option<&[u8]>,
     ) {
+        let due_ns = ended.target.due_ns;
+        tracepoints::failure(outcome.code().into(), || now.saturating_sub(due_ns));
         let repetitions = self.flights.repetitions(handle);
         let again = repetitions.clone().filter(|each| each.status.is_none());
         let untimed = usize::from(ended.transmissions()).saturating_sub(1 + again.count());
