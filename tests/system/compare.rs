@@ -27,7 +27,7 @@ fn compare(a: &Path, b: &Path, options: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn a_kept_record_shows_no_difference_to_itself() {
     let kept = record("dispatch.json");
-    let (code, text) = compare(&kept, &kept, &["--json", "-"]);
+    let (code, text) = compare(&kept, &kept, &["--json", "-", "--counts"]);
     assert_eq!(code, Some(0), "{text}");
     let comparison: serde_json::Value = serde_json::from_str(&text).expect("JSON alone");
     assert_eq!(comparison["schema"], "sirocco.comparison/1");
@@ -40,8 +40,21 @@ fn a_kept_record_shows_no_difference_to_itself() {
             .clone()
     };
     assert_eq!(of("bytes_written_per_sir"), "same");
-    // Three repetitions show nothing at 95 %, whatever they are.
-    assert_eq!(of("cpu_ns_per_sir"), "cannot-tell");
+}
+
+#[test]
+fn few_repetitions_tell_no_time_and_so_pass_nothing_unless_counts_are_enough() {
+    let folder = crate::process::Directory::new("compare-few");
+    let text = std::fs::read_to_string(record("dispatch.json")).expect("a kept record");
+    let mut few: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    few["runs"].as_array_mut().expect("runs").truncate(1);
+    let path = folder.file("few.json");
+    std::fs::write(&path, few.to_string()).expect("a writable folder");
+    let (code, text) = compare(&path, &path, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("no time could be told"), "{text}");
+    let (code, text) = compare(&path, &path, &["--counts"]);
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

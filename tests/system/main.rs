@@ -9,6 +9,7 @@ mod compare;
 mod flight;
 mod limit;
 mod load;
+mod nightly;
 mod plan;
 mod probes;
 #[path = "../src/process.rs"]

@@ -18,6 +18,9 @@ pub struct CompareArgs {
     /// Compare unlike hosts, scenarios and invalid runs all the same, each named in the output.
     #[arg(long)]
     pub force: bool,
+    /// Counts are enough: pass although there were too few samples for any time.
+    #[arg(long)]
+    pub counts: bool,
     /// Write the comparison as JSON here; `-` is standard output, without the table.
     #[arg(long, value_name = "PATH|-")]
     pub json: Option<PathBuf>,

@@ -45,6 +45,15 @@ pub enum Place {
     OpenLoop(Cow<'static, str>),
     /// One number in a record.
     One(Cow<'static, str>),
+    /// Wall nanoseconds of the worker's stage of this name for each SIR, in each run that counts.
+    Stage(String),
+    /// A figure of the knee curve where it passes this rate a second, by the line between its neighbours.
+    Knee {
+        /// The rate.
+        rate_per_s: u64,
+        /// Pointer in a probe.
+        pointer: &'static str,
+    },
 }
 
 /// One metric of a record.
@@ -329,10 +338,19 @@ const OF_MODES: [(&str, &str, bool); 8] = [
     ("first_session_us/p99", "us", true),
 ];
 
-/// Every metric that `record` can hold: the fixed ones and those of its addressing modes.
+/// What of the knee curve is compared: name and place in a probe.
+const OF_KNEES: [(&str, &str); 2] = [("p50_us", "/latency_us/p50"), ("p99_us", "/latency_us/p99")];
+
+/// Rates at which knee curves are compared, in a decade: the searches try other rates each time, so curves
+/// are read where they cross a grid (the series R10 of ISO 3, rounded).
+const GRID: [f64; 10] = [1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0];
+
+/// Every metric that `record` can hold: the fixed ones, those of its addressing modes, stages and knee.
 #[must_use]
 pub fn metrics(record: &Value) -> Vec<Metric> {
     let mut all = METRICS.to_vec();
+    all.extend(of_stages(record));
+    all.extend(of_knee(record));
     let modes = record["addressing"].as_array().into_iter().flatten();
     for (index, mode) in modes.enumerate() {
         let mode = mode["mode"].as_str().unwrap_or("unknown");
@@ -354,6 +372,82 @@ pub fn metrics(record: &Value) -> Vec<Metric> {
     all
 }
 
+/// A time of each stage that a run names. No way of it is better: work that moves from one stage to another
+/// is no loss, and the sum is the CPU time.
+fn of_stages(record: &Value) -> Vec<Metric> {
+    let runs = record["runs"].as_array().into_iter().flatten();
+    let stages = runs.filter_map(|run| run["stages"]["stage_ns"].as_object());
+    let mut names: Vec<&String> = stages.flat_map(serde_json::Map::keys).collect();
+    names.sort_unstable();
+    names.dedup();
+    let metric = |name: &String| Metric {
+        name: format!("stage_{name}_ns_per_sir").into(),
+        unit: "ns",
+        better: Neither,
+        kind: Kind::Timed,
+        place: Place::Stage(name.clone()),
+    };
+    names.into_iter().map(metric).collect()
+}
+
+/// Latencies of the knee at each rate of the grid between its least and greatest rate.
+fn of_knee(record: &Value) -> Vec<Metric> {
+    let points = knee(record, OF_KNEES[0].1);
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Vec::new();
+    };
+    let decades = (0..9).map(|exponent| 10f64.powi(exponent));
+    let rates = decades.flat_map(|decade| GRID.map(|step| (step * decade).round()));
+    let mut all = Vec::new();
+    for rate in rates.filter(|rate| (first.0..=last.0).contains(rate)) {
+        all.extend(OF_KNEES.map(|(name, pointer)| Metric {
+            name: format!("knee_{name}_at_{rate}").into(),
+            unit: "us",
+            better: Lower,
+            kind: Kind::Timed,
+            place: Place::Knee {
+                rate_per_s: rate as u64,
+                pointer,
+            },
+        }));
+    }
+    all.dedup_by(|a, b| a.name == b.name);
+    all
+}
+
+/// Rate and figure of every probe of the knee that the engine carried, by rate: beyond the limit a latency
+/// is the length of a queue.
+fn knee(record: &Value, pointer: &str) -> Vec<(f64, f64)> {
+    let probes = record["limit"]["knee"].as_array().into_iter().flatten();
+    let passed = probes.filter(|probe| probe["judgement"] == "passed");
+    let point = |probe: &Value| Some((number(probe, "/rate_per_s")?, number(probe, pointer)?));
+    let mut points: Vec<(f64, f64)> = passed.filter_map(point).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
+/// The value at `rate` on the line between the points beside it; `None` outside of them.
+fn interpolated(points: &[(f64, f64)], rate: f64) -> Option<f64> {
+    let above = points.iter().position(|point| point.0 >= rate)?;
+    let (right, left) = (points[above], points[above.saturating_sub(1)]);
+    if right.0 == rate {
+        return Some(right.1);
+    }
+    if above == 0 {
+        return None;
+    }
+    let share = (rate - left.0) / (right.0 - left.0);
+    Some(left.1 + share * (right.1 - left.1))
+}
+
+/// Wall nanoseconds of a stage for each SIR of a run.
+fn of_stage(run: &Value, stage: &str) -> Option<f64> {
+    let stages = &run["stages"];
+    let share = stages["stage_ns"][stage].as_f64()? / stages["wall_ns"].as_f64()?;
+    let each = share * 1e9 / run["sirs_per_s"].as_f64()?;
+    each.is_finite().then_some(each)
+}
+
 impl Metric {
     /// Its samples in `record`, in the order they were measured; empty when the record has none.
     #[must_use]
@@ -370,6 +464,20 @@ impl Metric {
                 none if none.is_empty() => of_runs(record, pointer, &["rate"]),
                 some => some,
             },
+            Place::Stage(stage) => {
+                let runs = record["runs"].as_array().into_iter().flatten();
+                let counting = runs.filter(|run| has_purpose(run, &COUNTING));
+                counting.filter_map(|run| of_stage(run, stage)).collect()
+            }
+            Place::Knee {
+                rate_per_s,
+                pointer,
+            } => {
+                let points = knee(record, pointer);
+                interpolated(&points, *rate_per_s as f64)
+                    .into_iter()
+                    .collect()
+            }
         }
     }
 
@@ -382,7 +490,7 @@ impl Metric {
     /// Whether it describes the machine rather than the program: the ceilings run no code of Sirocco.
     #[must_use]
     pub fn is_control(&self) -> bool {
-        self.is_timed() && self.better == Neither
+        self.name.starts_with("raw_")
     }
 }
 
@@ -390,11 +498,6 @@ impl Metric {
 /// alone: at the greatest rate it is the length of the queue.
 fn of_runs(record: &Value, pointer: &str, purposes: &[&str]) -> Vec<f64> {
     let runs = record["runs"].as_array().into_iter().flatten();
-    let purpose = |run: &&Value| {
-        run["purpose"]
-            .as_str()
-            .is_some_and(|p| purposes.contains(&p))
-    };
     let latency = pointer.contains("_us/p");
     let timed = |run: &&Value| {
         let figures = pointer
@@ -403,8 +506,13 @@ fn of_runs(record: &Value, pointer: &str, purposes: &[&str]) -> Vec<f64> {
         let counted = number(run, &format!("{figures}/count")).is_some_and(|count| count > 0.0);
         !latency || (counted && run["rate"] != "max")
     };
-    let runs = runs.filter(purpose).filter(timed);
+    let runs = runs.filter(|run| has_purpose(run, purposes)).filter(timed);
     runs.filter_map(|run| number(run, pointer)).collect()
+}
+
+fn has_purpose(run: &Value, purposes: &[&str]) -> bool {
+    let purpose = run["purpose"].as_str();
+    purpose.is_some_and(|purpose| purposes.contains(&purpose))
 }
 
 fn number(value: &Value, pointer: &str) -> Option<f64> {
@@ -419,7 +527,10 @@ mod tests {
     fn names_are_unlike_and_places_are_pointers() {
         for (index, metric) in METRICS.iter().enumerate() {
             let (Place::Spread(at) | Place::Runs(at) | Place::OpenLoop(at) | Place::One(at)) =
-                &metric.place;
+                &metric.place
+            else {
+                panic!("{metric:?} has no fixed place");
+            };
             assert!(at.starts_with('/'), "{metric:?}");
             let again = METRICS[..index].iter().any(|m| m.name == metric.name);
             assert!(!again, "{} is there twice", metric.name);
@@ -508,5 +619,51 @@ mod tests {
         };
         assert_eq!(of("targeted/sirs"), [1.5]);
         assert_eq!(of("targeted/first_session_us/p99"), [7.0]);
+    }
+
+    #[test]
+    fn stages_are_wall_time_for_each_sir_and_neither_way_is_better() {
+        let run = |purpose: &str| {
+            serde_json::json!({ "purpose": purpose, "sirs_per_s": 1e6, "stages": {
+                "wall_ns": 1_000, "stage_ns": { "parse": 250, "idle": 750 } } })
+        };
+        let record = serde_json::json!({ "runs": [run("rate"), run("latency"), run("rate")] });
+        let all = metrics(&record);
+        let parse = all
+            .iter()
+            .find(|m| m.name == "stage_parse_ns_per_sir")
+            .unwrap();
+        // A quarter of the time of a SIR, which is a microsecond.
+        assert_eq!(parse.samples(&record), [250.0, 250.0]);
+        assert!(parse.better == Neither && !parse.is_control());
+    }
+
+    #[test]
+    fn knees_are_read_at_the_same_rates_whatever_was_tried() {
+        let probe = |rate: f64, p99: f64, judgement: &str| {
+            serde_json::json!({ "rate_per_s": rate, "judgement": judgement,
+                "latency_us": { "p50": 1.0, "p99": p99 } })
+        };
+        let record = serde_json::json!({ "limit": { "knee": [
+            probe(90e3, 10.0, "passed"), probe(110e3, 30.0, "passed"), probe(300e3, 9e9, "failed"),
+            probe(210e3, 130.0, "passed"),
+        ] } });
+        let all = metrics(&record);
+        let names: Vec<&str> = all
+            .iter()
+            .map(|m| &*m.name)
+            .filter(|n| n.contains("p99_us_at"))
+            .collect();
+        let wanted =
+            [100_000, 125_000, 160_000, 200_000].map(|rate| format!("knee_p99_us_at_{rate}"));
+        assert_eq!(names, wanted);
+        let at = |name: &str| {
+            all.iter()
+                .find(|m| m.name == name)
+                .unwrap()
+                .samples(&record)
+        };
+        assert_eq!(at("knee_p99_us_at_100000"), [20.0]);
+        assert_eq!(at("knee_p99_us_at_160000"), [80.0]);
     }
 }

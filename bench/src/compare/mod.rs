@@ -126,12 +126,18 @@ pub fn start(args: &CompareArgs) -> u8 {
             .flat_map(|pairing| &pairing.refused);
         refused.for_each(complain);
     }
-    comparison.exit_code()
+    if comparison.tells_nothing(args.counts) {
+        complain(
+            "no time could be told: give four repetitions or records a side, or --counts where counts are enough",
+        );
+    }
+    comparison.exit_code(args.counts)
 }
 
 impl Comparison {
-    /// A regression goes before what could not be compared; what shows nothing at all passes nothing.
-    fn exit_code(&self) -> u8 {
+    /// A regression goes before what could not be compared; where no time could be told, nothing passes but
+    /// for `counts`.
+    fn exit_code(&self, counts: bool) -> u8 {
         let findings = || self.scenarios.iter().flat_map(|pairing| &pairing.findings);
         if findings().any(|finding| finding.regression) {
             return EXIT_FAILED;
@@ -140,8 +146,18 @@ impl Comparison {
             .scenarios
             .iter()
             .any(|pairing| !pairing.refused.is_empty());
-        let nothing = findings().all(|finding| finding.word == Word::CannotTell);
-        if refused || nothing { EXIT_INVALID } else { 0 }
+        if refused || self.tells_nothing(counts) {
+            EXIT_INVALID
+        } else {
+            0
+        }
+    }
+
+    /// Whether too few samples were there for any time, or with `counts` for anything.
+    fn tells_nothing(&self, counts: bool) -> bool {
+        let findings = self.scenarios.iter().flat_map(|pairing| &pairing.findings);
+        let mut asked = findings.filter(|finding| counts || !finding.counted);
+        asked.all(|finding| finding.word == Word::CannotTell)
     }
 }
 
@@ -270,7 +286,7 @@ mod tests {
     fn a_regression_in_a_time_and_one_in_a_count_are_named_first() {
         let (a, b) = (sides(300.0, 233.0), sides(330.0, 240.0));
         let comparison = compare(&a, &b, TERMS, false).unwrap();
-        assert_eq!(comparison.exit_code(), EXIT_FAILED);
+        assert_eq!(comparison.exit_code(false), EXIT_FAILED);
         let text = table::comparison(&comparison);
         for words in [
             "2 regressions",
@@ -280,14 +296,14 @@ mod tests {
             assert!(text.contains(words), "{words}: {text}");
         }
         let back = compare(&b, &a, TERMS, false).unwrap();
-        assert_eq!(back.exit_code(), 0);
+        assert_eq!(back.exit_code(false), 0);
     }
 
     #[test]
     fn a_record_is_like_itself() {
         let a = sides(300.0, 233.0);
         let comparison = compare(&a, &a, TERMS, false).unwrap();
-        assert_eq!(comparison.exit_code(), 0);
+        assert_eq!(comparison.exit_code(false), 0);
         assert!(table::comparison(&comparison).contains("no regression"));
         let json = serde_json::to_string(&comparison).unwrap();
         let read: Comparison = serde_json::from_str(&json).unwrap();
@@ -317,7 +333,7 @@ mod tests {
         record["index_bytes"] = ().into();
         record["ledger"] = ().into();
         let comparison = compare(&a, &a, TERMS, false).unwrap();
-        assert_eq!(comparison.exit_code(), EXIT_INVALID, "{comparison:?}");
+        assert_eq!(comparison.exit_code(false), EXIT_INVALID, "{comparison:?}");
     }
 
     #[test]
@@ -325,7 +341,7 @@ mod tests {
         let (a, mut b) = (sides(300.0, 233.0), sides(300.0, 233.0));
         b.get_mut("dispatch").unwrap().records[0].1["config"]["next-hops"] = 17.into();
         let refused = compare(&a, &b, TERMS, false).unwrap();
-        assert_eq!(refused.exit_code(), EXIT_INVALID);
+        assert_eq!(refused.exit_code(false), EXIT_INVALID);
         assert!(refused.scenarios[0].findings.is_empty());
         let text = table::comparison(&refused);
         assert!(
@@ -333,7 +349,7 @@ mod tests {
             "{text}"
         );
         let forced = compare(&a, &b, TERMS, true).unwrap();
-        assert_eq!(forced.exit_code(), 0);
+        assert_eq!(forced.exit_code(false), 0);
         assert!(table::comparison(&forced).contains("FORCED"));
     }
 

@@ -18,23 +18,44 @@ use crate::verdict::Verdict;
 /// Runs of one scenario in a night: an invalid one is made once more.
 const ATTEMPTS_MAX: u32 = 2;
 
-/// Runs the scenario and fills in `line`, which names night, commit and host.
+/// Runs the scenario as often as the job starts it, and fills in `line`, which names night, commit and
+/// host.
 #[must_use]
 pub fn run(job: &Job, scenario: &Scenario, cores: Cores, args: &NightlyArgs, line: Line) -> Line {
+    let mut line = Line {
+        scenario: scenario.name.clone(),
+        settings: settings(job, scenario),
+        ..line
+    };
+    for _ in 0..job.starts() {
+        start(&mut line, scenario, cores, args);
+        if !line.verdict.valid || !line.verdict.passed {
+            break;
+        }
+    }
+    line.objectives = job.objectives.iter().map(|o| reached(&line, o)).collect();
+    line
+}
+
+/// A short name of all that makes the figures: the scenario, and how often it is started.
+fn settings(job: &Job, scenario: &Scenario) -> String {
+    match job.starts() {
+        1 => digest(&scenario.to_toml()),
+        starts => digest(&format!("{}starts = {starts}\n", scenario.to_toml())),
+    }
+}
+
+/// One start: an invalid run is made once more.
+fn start(line: &mut Line, scenario: &Scenario, cores: Cores, args: &NightlyArgs) {
     let bench = BenchArgs {
         quiet: args.quiet,
         no_ceiling: true,
         ..BenchArgs::default()
     };
-    let mut line = Line {
-        scenario: scenario.name.clone(),
-        settings: digest(&scenario.to_toml()),
-        ..line
-    };
     for attempt in 1..=ATTEMPTS_MAX {
-        line.attempts = attempt;
+        line.attempts = line.attempts.max(attempt);
         match plan::run(scenario.clone(), &bench, cores) {
-            Ok(record) => take(&mut line, &record),
+            Ok(record) => take(line, &record),
             Err(plan::PlanError::Stage(error @ StageError::Interrupted)) => {
                 line.verdict = unusable(&error);
                 break;
@@ -45,8 +66,6 @@ pub fn run(job: &Job, scenario: &Scenario, cores: Cores, args: &NightlyArgs, lin
             break;
         }
     }
-    line.objectives = job.objectives.iter().map(|o| reached(&line, o)).collect();
-    line
 }
 
 fn reached(line: &Line, objective: &super::suite::Objective) -> Reached {
@@ -68,12 +87,19 @@ pub fn unusable(why: &dyn std::fmt::Display) -> Verdict {
     }
 }
 
-/// Takes the figures of a record over.
+/// Takes the figures of a record over; those of an invalid run only where it is the last word.
 fn take(line: &mut Line, record: &Record) {
-    line.times = times(record);
+    let times = times(record);
     line.verdict = record.verdict.clone();
-    if line.verdict.valid && line.times.is_empty() {
+    if line.verdict.valid && times.is_empty() {
         line.verdict = unusable(&"the record holds no repetition");
+    }
+    if line.verdict.valid {
+        for (name, samples) in times {
+            line.times.entry(name).or_default().extend(samples);
+        }
+    } else if line.times.is_empty() {
+        line.times = times;
     }
 }
 
@@ -158,6 +184,26 @@ mod tests {
         let mut line = Line::default();
         take(&mut line, &record);
         assert!(!line.counts() && !line.verdict.valid);
+    }
+
+    #[test]
+    fn each_start_adds_its_repetitions_and_an_invalid_one_adds_none() {
+        let mut record = sound();
+        let samples = times(&record)["cpu_ns_per_sir"].len();
+        let mut line = Line::default();
+        take(&mut line, &record);
+        take(&mut line, &record);
+        assert_eq!(line.times["cpu_ns_per_sir"].len(), 2 * samples);
+        record.verdict.valid = false;
+        take(&mut line, &record);
+        assert_eq!(line.times["cpu_ns_per_sir"].len(), 2 * samples);
+        assert!(!line.counts());
+        let job = |starts: &str| -> Job {
+            toml::from_str(&format!("scenario = 'null'\n{starts}")).unwrap()
+        };
+        let of = |job: &Job| settings(job, &job.scenario().unwrap());
+        assert_eq!(of(&job("")), of(&job("starts = 1")));
+        assert_ne!(of(&job("")), of(&job("starts = 2")), "another series");
     }
 
     #[test]

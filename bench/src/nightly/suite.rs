@@ -18,6 +18,9 @@ const BUILT_IN: [(&str, &str); 2] = [
     ("full", include_str!("../../nightly/full.toml")),
 ];
 
+/// Most starts of a scenario in a night: beyond it medians gain nothing.
+const STARTS_MAX: u16 = 99;
+
 /// One suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -47,6 +50,10 @@ pub struct Job {
     /// Repetitions.
     #[serde(default)]
     pub repetitions: Option<u16>,
+    /// Starts of engine and load generator, each with all repetitions: repetitions of one start share their
+    /// memory layout, and what differs between starts is mostly the larger part [default: 1].
+    #[serde(default)]
+    pub starts: Option<u16>,
     /// Measured length of one, in milliseconds.
     #[serde(default)]
     pub duration_ms: Option<u64>,
@@ -163,6 +170,16 @@ pub enum SuiteError {
         /// What was given.
         bench: String,
     },
+    /// A scenario is to be started never, or too often.
+    #[error("suite {path}: starts = {starts} of {scenario}; give 1 to {STARTS_MAX}")]
+    Starts {
+        /// The file, or the built-in name.
+        path: String,
+        /// The scenario.
+        scenario: String,
+        /// What was given.
+        starts: u16,
+    },
     /// A scenario is not one.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -202,6 +219,14 @@ impl Suite {
             return Err(SuiteError::Bench { path, bench });
         }
         for job in &suite.scenarios {
+            if !(1..=STARTS_MAX).contains(&job.starts()) {
+                let (scenario, starts) = (job.scenario.clone(), job.starts());
+                return Err(SuiteError::Starts {
+                    path,
+                    scenario,
+                    starts,
+                });
+            }
             job.scenario()?;
         }
         Ok(suite)
@@ -209,6 +234,12 @@ impl Suite {
 }
 
 impl Job {
+    /// Starts of engine and load generator.
+    #[must_use]
+    pub fn starts(&self) -> u16 {
+        self.starts.unwrap_or(1)
+    }
+
     /// The scenario in force.
     ///
     /// # Errors
@@ -248,6 +279,10 @@ mod tests {
             ("name = 'x'\ncounted = true\nmore = 1", "more"),
             ("name = 'x'\ninstructions = ['wire']", "package/bench"),
             ("name = 'x'\n[[scenario]]\nscenario = 'nul'", "dispatch"),
+            (
+                "name = 'x'\n[[scenario]]\nscenario = 'null'\nstarts = 0",
+                "1 to 99",
+            ),
             (
                 "name = 'x'\n[[scenario]]\nscenario = 'null'\nobjectives = ['x > 3']",
                 "sirs_per_s >= 1.5e6",
