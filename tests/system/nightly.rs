@@ -340,7 +340,7 @@ fn the_benches_whose_instructions_are_counted_exist() {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
     for suite in ["quick", "full"] {
         let text = fs::read_to_string(tree.join(format!("nightly/{suite}.toml"))).expect("a suite");
-        let suite: toml::Value = text.parse().expect("TOML");
+        let suite: toml::Value = toml::from_str(&text).expect("TOML");
         for bench in suite["instructions"].as_array().expect("benches") {
             let bench = bench.as_str().expect("a name");
             let (package, name) = bench.split_once('/').expect("package/bench");

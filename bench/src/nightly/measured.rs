@@ -189,14 +189,19 @@ mod tests {
     #[test]
     fn each_start_adds_its_repetitions_and_an_invalid_one_adds_none() {
         let mut record = sound();
-        let samples = times(&record)["cpu_ns_per_sir"].len();
+        let mut run = RunFigures {
+            purpose: "rate".to_owned(),
+            ..RunFigures::default()
+        };
+        run.engine.cpu_ns_per_sir = 210.0;
+        record.runs = vec![run.clone(), run];
         let mut line = Line::default();
         take(&mut line, &record);
         take(&mut line, &record);
-        assert_eq!(line.times["cpu_ns_per_sir"].len(), 2 * samples);
+        assert_eq!(line.times["cpu_ns_per_sir"], [210.0; 4]);
         record.verdict.valid = false;
         take(&mut line, &record);
-        assert_eq!(line.times["cpu_ns_per_sir"].len(), 2 * samples);
+        assert_eq!(line.times["cpu_ns_per_sir"].len(), 4);
         assert!(!line.counts());
         let job = |starts: &str| -> Job {
             toml::from_str(&format!("scenario = 'null'\n{starts}")).unwrap()

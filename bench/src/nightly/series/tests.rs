@@ -1,6 +1,7 @@
 //! Whole suites over many nights: how often noise raises an alarm, and that a planted slow-down does.
 
 use super::*;
+use crate::nightly::history::History;
 use sirocco_schedule::Draw;
 
 /// Scenarios of a suite, each with every figure.
@@ -154,4 +155,33 @@ fn a_known_step_hides_neither_a_fall_nor_a_greater_one_near_it() {
     assert_eq!(news(&known, &step(400.0, 388.0)), News::First);
     assert_eq!(news(&known, &step(400.0, 460.0)), News::First);
     assert_eq!(news(&known[..1], &step(400.0, 412.0)), News::Confirmed);
+}
+
+/// The alarms of a kept history of real nights, each judged with the nights before it alone.
+fn kept(text: &str) -> Vec<Finding> {
+    let lines = History::parse(text).lines;
+    let mut nights: Vec<u64> = lines.iter().map(|line| line.night_unix_s).collect();
+    nights.dedup();
+    let of = |night: &u64| {
+        let known = lines.iter().filter(|line| line.night_unix_s <= *night);
+        let known: Vec<Line> = known.cloned().collect();
+        findings(&continued(&known, *night))
+    };
+    let all = nights.iter().flat_map(of);
+    all.filter(Finding::is_alarm).collect()
+}
+
+#[test]
+fn real_nights_show_the_planted_slow_down_and_at_most_one_alarm_without_it() {
+    let noise = kept(include_str!("../../../../docs/records/nights/noise.jsonl"));
+    assert!(noise.len() <= 1, "{noise:?}");
+    let planted = kept(include_str!(
+        "../../../../docs/records/nights/planted.jsonl"
+    ));
+    let found = planted.iter().find(|finding| {
+        (finding.scenario.as_str(), finding.figure.as_str()) == ("null", "cpu_ns_per_sir")
+    });
+    let found = found.unwrap_or_else(|| panic!("{planted:?}"));
+    assert_eq!(found.last_before, "night-19-plain");
+    assert_eq!(found.first_after, "night-20-planted");
 }
