@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sirocco_schedule::{Arrivals, Shape};
 
 use crate::quantity::{self, Rate};
+use crate::watch::server;
 
 pub use ab::AbArgs;
 pub use compare::{CompareArgs, TermsArgs};
@@ -155,6 +156,9 @@ pub struct BenchArgs {
     /// Show neither progress nor table.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Serve metrics as OpenMetrics at this local address such as 127.0.0.1:9464, under /metrics.
+    #[arg(long, value_name = "ADDRESS", value_parser = server::local)]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Options of `sirocco ceiling`.
@@ -240,6 +244,9 @@ pub struct EngineArgs {
     /// Started by a bench: die with it.
     #[arg(long, hide = true)]
     pub child: bool,
+    /// Serve metrics as OpenMetrics at this local address such as 127.0.0.1:9464, under /metrics.
+    #[arg(long, value_name = "ADDRESS", value_parser = server::local)]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What `population generate` and `engine --generate` make.
@@ -313,6 +320,9 @@ pub struct LoadgenArgs {
     /// Started by a bench: die with it.
     #[arg(long, hide = true)]
     pub child: bool,
+    /// Serve metrics as OpenMetrics at this local address such as 127.0.0.1:9464, under /metrics.
+    #[arg(long, value_name = "ADDRESS", value_parser = server::local)]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What a worker does when it has nothing to do.

@@ -22,6 +22,7 @@ mod statistics;
 mod table;
 mod verdict;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::quantity::{grouped, scaled};
 use crate::role::complain;
 use crate::run::child::Side;
+use crate::watch::Latest;
 
 /// Time between two plain lines: a log of a minute stays readable.
 const PLAIN_EVERY: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ pub struct Progress {
     quiet: bool,
     phase: String,
     said: Instant,
+    latest: Latest,
     /// Answered SIRs at an earlier time, for the rate.
     base: Option<(Instant, u64)>,
 }
@@ -46,8 +48,15 @@ impl Progress {
             quiet,
             phase: String::new(),
             said: Instant::now(),
+            latest: Latest::default(),
             base: None,
         }
+    }
+
+    /// The last progress of both sides, for whoever shows it elsewhere.
+    #[must_use]
+    pub fn latest(&self) -> Latest {
+        self.latest.clone()
     }
 
     /// Begins a phase; `text` says what is being done.
@@ -64,6 +73,7 @@ impl Progress {
 
     /// Shows the last progress of both sides.
     pub fn news(&mut self, sides: &HashMap<Side, Value>) {
+        self.latest.news(sides);
         if self.quiet {
             return;
         }

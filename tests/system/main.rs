@@ -22,6 +22,7 @@ mod sessions;
 #[path = "../src/tools.rs"]
 #[allow(dead_code, reason = "the tests of other packages use the other tools")]
 mod tools;
+mod watch;
 
 use std::path::Path;
 use std::process::Command;

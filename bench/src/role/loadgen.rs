@@ -13,6 +13,8 @@ use super::protocol::LoadgenReady;
 use super::{EXIT_INVALID, EXIT_USAGE, complain, emit};
 use crate::cli::{IdleArg, LoadgenArgs};
 use crate::run::child::die_with_parent;
+use crate::watch::reading::Reading;
+use crate::watch::server::{self, tell};
 
 /// Time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -45,7 +47,7 @@ pub fn start(args: &LoadgenArgs) -> u8 {
     if args.print_scenario {
         return print(&config);
     }
-    match work(config, args.is_alone()) {
+    match work(config, args) {
         Ok(()) => 0,
         Err(error) => {
             complain(format!("loadgen: {error}"));
@@ -128,8 +130,17 @@ fn print(config: &LoadgenConfig) -> u8 {
     }
 }
 
-fn work(config: LoadgenConfig, is_alone: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn work(config: LoadgenConfig, args: &LoadgenArgs) -> Result<(), Box<dyn std::error::Error>> {
     let (live, control) = (Arc::new(Live::new()), Arc::new(Control::new()));
+    let is_alone = args.is_alone();
+    if let Some(address) = args.metrics {
+        let live = Arc::clone(&live);
+        let read = move || Reading {
+            loadgen: serde_json::to_value(live.read()).unwrap_or_default(),
+            ..Reading::default()
+        };
+        tell(server::serve(address, read)?);
+    }
     let finished = Arc::new(AtomicBool::new(false));
     let asked_to_stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {

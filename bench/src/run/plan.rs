@@ -36,6 +36,7 @@ use crate::role::protocol::{Drained, EngineCommand, EngineReady, LoadRequest, Me
 use crate::scenario::{Place, Scenario, Wanted};
 use crate::statistics::Spread;
 use crate::verdict;
+use crate::watch::server;
 
 /// Time for a child to answer a command at once.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -99,6 +100,11 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     let interrupted = interrupts()?;
     let folder = Folder::make().map_err(|error| system("making target/sirocco", error))?;
     let progress = RefCell::new(Progress::new(args.quiet));
+    if let Some(address) = args.metrics {
+        let latest = progress.borrow().latest();
+        let served = server::serve(address, move || latest.read());
+        server::tell(served.map_err(|error| system("opening the address of --metrics", error))?);
+    }
     let (control, actions) = control::channel();
     let _socket = listen(args, &control)?;
     let mut staged = people::staged(&scenario, &folder)?;

@@ -405,16 +405,25 @@ impl Stopwatch {
         standing
     }
 
+    /// Nanoseconds of each stage, in the order of [`Stage::ALL`]; zeros when it is off.
+    #[must_use]
+    pub fn stage_ns(&self, passed: &Standing) -> [u64; STAGES] {
+        if !self.is_on {
+            return [0; STAGES];
+        }
+        let mut stages = passed.ticks.stages();
+        stages[Stage::Idle as usize] += passed.idle as f64;
+        stages.map(|ticks| self.cycles.ns(ticks as u64))
+    }
+
     /// Ticks as time.
     #[must_use]
     pub fn times(&self, passed: &Standing) -> StageTimes {
         if !self.is_on {
             return StageTimes::default();
         }
-        let mut stages = passed.ticks.stages();
-        stages[Stage::Idle as usize] += passed.idle as f64;
-        let ns = |stage: Stage| self.cycles.ns(stages[stage as usize] as u64);
-        let named = Stage::ALL.map(|stage| (stage.name().to_owned(), ns(stage)));
+        let ns = self.stage_ns(passed);
+        let named = Stage::ALL.map(|stage| (stage.name().to_owned(), ns[stage as usize]));
         StageTimes {
             wall_ns: passed.wall_ns,
             sum_ns: self.cycles.ns(passed.ticks.sum() + passed.idle),

@@ -6,7 +6,7 @@
 
 use crate::config::{EngineConfig, Idle};
 use crate::flight::FlightLog;
-use crate::live::{Live, Progress};
+use crate::live::{self, Details, Live, Progress};
 use crate::order::Order;
 use crate::outlet::Outlet;
 use crate::report::{Balance, Counts, EngineReport, Latency, StageReport};
@@ -28,6 +28,10 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 const COMMANDS_PER_TURN_MAX: usize = 64;
 /// Longest sleep without a look at the command channel, in nanoseconds.
 const SLEEP_NS_MAX: u64 = 100_000_000;
+
+/// Time between two publications of [`Details`], in nanoseconds: a pass over the histogram of latencies,
+/// some ten microseconds, is then a ten thousandth of the time.
+const DETAILS_EVERY_NS: u64 = 100_000_000;
 
 /// What a worker is told.
 pub enum Command {
@@ -176,6 +180,8 @@ struct Worker<'a> {
     idle: Idle,
     now: u64,
     turns: u64,
+    /// When details are published next.
+    details_at: u64,
     watch: Stopwatch,
     /// Where the stopwatch stood when it was new.
     began: Standing,
@@ -231,6 +237,7 @@ impl<'a> Worker<'a> {
             idle: config.idle,
             now,
             turns: 0,
+            details_at: now,
             began: watch.standing(),
             watch,
             turn_sizes: TurnSizes::default(),
@@ -433,6 +440,26 @@ impl<'a> Worker<'a> {
             in_flight,
             behind: self.shard.behind(),
         });
+        if self.now >= self.details_at {
+            self.details_at = self.now + DETAILS_EVERY_NS;
+            self.publish_details();
+        }
+    }
+
+    #[cold]
+    fn publish_details(&self) {
+        let ledger = &self.shard.ledger;
+        let passed = self.watch.standing().since(&self.began);
+        self.lines.live.publish_details(&Details {
+            cpu_ns: clock::ThreadCpu::total_ns(),
+            delivered: ledger.delivered,
+            stored: ledger.stored,
+            failed: ledger.failed(),
+            expired: ledger.expired,
+            cancelled: ledger.cancelled,
+            stage_ns: self.watch.stage_ns(&passed),
+            latency: live::by_bounds(&self.shard.latency_us),
+        });
     }
 
     fn counts(&self) -> Counts {
@@ -508,6 +535,7 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
+        self.details_at = self.now;
         self.publish();
         self.report()
     }

@@ -31,6 +31,7 @@ use crate::flight::{self, Origin};
 use crate::role::protocol::{Drained, EngineCommand, LoadRequest, Loaded, Population};
 use crate::role::{complain, emit};
 use crate::scenario::{Wanted, order};
+use crate::watch::reading;
 
 /// Time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -417,6 +418,6 @@ impl Control {
     }
 
     fn show(&self) {
-        emit("progress", &self.live.read());
+        emit("progress", &reading::engine(&self.live));
     }
 }

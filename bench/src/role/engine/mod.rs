@@ -33,6 +33,8 @@ use super::{EXIT_INVALID, EXIT_USAGE, complain, emit};
 use crate::cli::EngineArgs;
 use crate::flight::{self, Origin};
 use crate::run::child::die_with_parent;
+use crate::watch::reading::{self, Reading};
+use crate::watch::server::{self, tell};
 
 /// Commands and events under way between the threads; a worker takes 64 commands a turn.
 const LINES_MAX: usize = 1 << 16;
@@ -122,6 +124,14 @@ fn work(args: &EngineArgs, config: &EngineConfig) -> Result<(), Failure> {
         }
     })?;
     if let Ok(Started { ready, waker }) = started.recv() {
+        if let Some(address) = args.metrics {
+            let live = Arc::clone(&live);
+            let read = move || Reading {
+                engine: reading::engine(&live),
+                ..Reading::default()
+            };
+            tell(server::serve(address, read)?);
+        }
         emit("ready", &ready);
         let flight = args.flight.clone().zip(ready.address.parse().ok());
         let control = control::Control::new(config, commands, waker, Arc::clone(&live));
