@@ -1,5 +1,5 @@
 //! Charts as SVG, drawn here since they have to stand in a page without a script, turn with its colours
-//! and be read on a phone (docs/decisions/0022-report.md). `scale` places values, `svg` draws, `lines`,
+//! and be read on a phone (docs/decisions/0025-report.md). `scale` places values, `svg` draws, `lines`,
 //! `rows` and `columns` are the three kinds. They know nothing of records.
 
 pub mod columns;
