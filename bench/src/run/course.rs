@@ -146,15 +146,15 @@ fn of_segment(
     }
 }
 
-/// How long each steady segment that follows something else took until all was as in the last steady one of
-/// its rate, or, where there was none, as in its own second half.
+/// How long each steady segment that follows something else took until all was as in the first steady one
+/// of its rate, or, where there was none, as in its own second half.
 fn recoveries(segments: &[SegmentFigures], series: &[LoadPoint], interval_s: f64) -> Vec<Recovery> {
     let mut found = Vec::new();
     for (place, segment) in segments.iter().enumerate().skip(1) {
         if !is_steady(segment) || segment.offered == 0 {
             continue;
         }
-        let before = segments[..place].iter().rposition(|earlier| {
+        let before = segments[..place].iter().position(|earlier| {
             is_steady(earlier) && is_same(earlier.from_per_s, segment.from_per_s)
         });
         let window = Window {

@@ -84,10 +84,13 @@ fn words(recovery: &Recovery, interval_ms: u64) -> String {
         Some(seconds) => format!("in {seconds:.2} s, to {interval_ms} ms"),
         None => "not by its end".to_owned(),
     };
+    let after = match recovery.after.join(", ") {
+        none if none.is_empty() => none,
+        kinds => format!(" after {kinds}"),
+    };
     format!(
-        "segment {} after {}: recovered {time} (p99 within {}, {} in flight, {:.3} % lost; peak {}, {} in flight)\n",
+        "segment {}{after}: recovered {time} (p99 within {}, {} in flight, {:.3} % lost; peak {}, {} in flight)\n",
         recovery.segment,
-        recovery.after.join(", "),
         microseconds(recovery.p99_us_max as f64),
         grouped(recovery.in_flight_max),
         recovery.lost_share_max * 100.0,
