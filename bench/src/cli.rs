@@ -8,6 +8,7 @@ mod nightly;
 mod plan;
 mod profile;
 mod report;
+mod together;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use nightly::NightlyArgs;
 pub use plan::PlanArgs;
 pub use profile::ProfileArgs;
 pub use report::ReportArgs;
+pub use together::TogetherArgs;
 
 /// Sirocco: a SIR dispatch engine, its load generator and its bench.
 #[derive(Debug, Parser)]
@@ -144,11 +146,14 @@ pub struct BenchArgs {
     /// Look for the limit.
     #[command(flatten)]
     pub find: find::FindArgs,
+    /// Several load generators.
+    #[command(flatten)]
+    pub together: TogetherArgs,
     /// Leave the ceilings out; the record then has no share.
     #[arg(long)]
     pub no_ceiling: bool,
-    /// Cores of engine and loadgen, such as 0,1; the first two allowed ones if left out.
-    #[arg(long, value_name = "ENGINE,LOADGEN", value_delimiter = ',')]
+    /// Cores of engine and loadgens, such as 0,1; the allowed ones in their order if left out.
+    #[arg(long, value_name = "ENGINE,LOADGEN,..", value_delimiter = ',')]
     pub cores: Vec<usize>,
     /// Run on one core all the same; the figures are then not comparable with others.
     #[arg(long)]
@@ -314,6 +319,16 @@ pub struct LoadgenArgs {
     /// Write every distinct SIR received here.
     #[arg(long, value_name = "FILE")]
     pub record_sirs: Option<PathBuf>,
+    /// Join the bench that listens there, and be what it says; only --bind, --port-base, --core and --idle
+    /// are then this side's.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["scenario", "scenario_json", "metrics", "direct", "mix", "record_sirs", "population", "target", "edges", "seed", "sessions"])]
+    pub join: Option<String>,
+    /// File with the secret of the bench that is joined.
+    #[arg(long, value_name = "FILE", requires = "join")]
+    pub secret_file: Option<PathBuf>,
+    /// Wait for a begin before anything is counted: a bench begins several at once.
+    #[arg(long, hide = true)]
+    pub held: bool,
     /// Print the scenario in force as TOML and exit.
     #[arg(long)]
     pub print_scenario: bool,

@@ -20,6 +20,7 @@ mod run;
 mod scenario;
 mod statistics;
 mod table;
+mod together;
 mod verdict;
 mod verify;
 mod watch;

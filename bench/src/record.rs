@@ -21,6 +21,7 @@ use crate::ceiling::Ceiling;
 use crate::host::{CpuTicks, Host};
 use crate::scenario::Scenario;
 use crate::statistics::Spread;
+use crate::together::figures::GeneratorFigures;
 use crate::verdict::Verdict;
 use crate::verify::Verification;
 
@@ -83,8 +84,11 @@ pub struct Record {
     /// CPU time of a raw message as a share of the engine's CPU time for a SIR: the same question, less
     /// disturbed by whatever else the machine does.
     pub ceiling_cpu_share: Option<f64>,
-    /// Figures of the loadgen.
+    /// Figures of the loadgen, or of all together.
     pub loadgen: LoadgenFigures,
+    /// Each loadgen by itself; none in older records.
+    #[serde(default)]
+    pub generators: Vec<GeneratorFigures>,
     /// The ledger over the whole life of the engine process, all runs together.
     pub ledger: LedgerFigures,
     /// Result of the pass that compares SIR by SIR, where asked for.
@@ -362,6 +366,7 @@ pub mod tests {
                 sirs_received: 10,
                 ..LoadgenFigures::default()
             },
+            generators: Vec::new(),
             ledger,
             verify: None,
             sessions: None,

@@ -2,6 +2,7 @@
 //! it is held against. Text only; it takes everything from the record, so that table and record cannot
 //! differ. Also the table of `sirocco ceiling`.
 
+mod generators;
 mod limit;
 mod load;
 mod sessions;
@@ -121,9 +122,10 @@ struct Row {
 pub fn bench(record: &Record) -> String {
     if let Some(limit) = &record.limit {
         return format!(
-            "{}\n{}{}",
+            "{}\n{}{}{}",
             headline(record),
             limit::text(limit),
+            generators::text(record),
             verdict(record)
         );
     }
@@ -138,7 +140,8 @@ pub fn bench(record: &Record) -> String {
         table.add_row(cells);
     }
     let modes = sessions::addressing(&record.addressing);
-    let mut text = format!("{}\n{modes}{table}\n", headline(record));
+    let generators = generators::text(record);
+    let mut text = format!("{}\n{modes}{table}\n{generators}", headline(record));
     let shaped = record.runs.iter().rev().find_map(|run| run.load.as_ref());
     text.push_str(&shaped.map(load::text).unwrap_or_default());
     for notice in &record.notices {

@@ -13,6 +13,10 @@ use crate::scenario::Place;
 /// The stages may be off the wall time by this share: two clocks, and a stamp at each end.
 const STAGES_MISSING_MAX: f64 = 0.01;
 
+/// A generator may begin so far off the agreed time, in microseconds: a begin is known to a turn, and a busy
+/// host delays one.
+const BEGIN_LATE_US_MAX: f64 = 10_000.0;
+
 /// The judgement on one record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -230,6 +234,24 @@ fn load(record: &Record, verdict: &mut Verdict) {
             ));
         }
     }
+    for generator in &record.generators {
+        let (late, unsure) = (generator.begin_late_us, generator.clock.uncertainty_us);
+        if late.abs() > BEGIN_LATE_US_MAX + unsure {
+            verdict.invalid(format!(
+                "generator {} began {:.1} ms off the agreed time, its clock being known to {unsure:.0} us: its \
+                 host or the network between was too slow for the barrier; run again",
+                generator.number,
+                late / 1e3
+            ));
+        }
+        let lag = generator.seen.lag_us.p99;
+        if record.generators.len() > 1 && lag > checks.lag_p99_us_max as f64 {
+            verdict.invalid(format!(
+                "generator {} answered {lag:.0} us late at p99, {} us are allowed",
+                generator.number, checks.lag_p99_us_max
+            ));
+        }
+    }
     let lag = record.loadgen.lag_us.p99;
     if lag > checks.lag_p99_us_max as f64 {
         verdict.invalid(format!(
@@ -262,6 +284,7 @@ mod tests {
     use crate::ceiling::{Ceiling, Probe};
     use crate::record::stages::StageFigures;
     use crate::record::{LedgerFigures, tests::sound};
+    use crate::together::figures::GeneratorFigures;
 
     type Change = Box<dyn FnOnce(&mut Record)>;
 
@@ -314,7 +337,15 @@ mod tests {
             gso_gro: Some(probe),
             ..Ceiling::default()
         };
-        let invalid: [Change; 9] = [
+        let late = GeneratorFigures {
+            begin_late_us: 12_000.0,
+            ..GeneratorFigures::default()
+        };
+        let mut slow = GeneratorFigures::default();
+        slow.seen.lag_us.p99 = 1e6;
+        let invalid: [Change; 11] = [
+            Box::new(|r| r.generators.push(late)),
+            Box::new(|r| r.generators = vec![GeneratorFigures::default(), slow]),
             Box::new(|r| {
                 r.stages = Some(StageFigures {
                     wall_ns: 100,

@@ -95,6 +95,7 @@ impl Train {
 
 fn population(mix: &str) -> Population {
     let config = PopulationConfig {
+        generator: 0,
         mix: mix.parse().expect("a valid mix"),
         seed: 1,
         seen_entries: 1 << 24,

@@ -19,8 +19,8 @@ use crate::population::{SEGMENTS_MAX, Sessions};
 use crate::seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN};
 use crate::session::people::People;
 use crate::session::{
-    Accounts, CALLS_MAX, Credentials, Disturbance, Flood, Invite, LINKS_MAX, RATE_MAX, Register,
-    SessionPolicy, SourcesConfig, Take, Transport,
+    Accounts, CALLS_MAX, Credentials, Disturbance, Flood, GENERATORS_MAX, Invite, LINKS_MAX,
+    RATE_MAX, Register, SessionPolicy, SourcesConfig, Take, Transport,
 };
 
 mod class;
@@ -49,6 +49,8 @@ pub struct LoadgenConfig {
     pub core: Option<usize>,
     /// The seed of every choice.
     pub seed: u64,
+    /// Its number among the generators that run together, 0..[`GENERATORS_MAX`]: no two write one name.
+    pub generator: u16,
     /// Where the devices are reached.
     pub place: Place,
     /// What the devices do.
@@ -224,6 +226,7 @@ impl Default for LoadgenConfig {
         LoadgenConfig {
             core: None,
             seed: 1,
+            generator: 0,
             place: Place::default(),
             mix: Mix::all_ok(),
             record_sirs: None,
@@ -275,6 +278,7 @@ impl LoadgenConfig {
             SEEN_ENTRIES_MIN,
             SEEN_ENTRIES_MAX,
         )?;
+        bound("generator", self.generator.into(), 0, GENERATORS_MAX - 1)?;
         bound("late_slots", self.late_slots, 0, LATE_SLOTS_MAX)?;
         bound("calls_max", self.calls_max, 1, CALLS_MAX)?;
         bound("t1_ms", self.t1_ms as usize, 1, 60_000)?;

@@ -17,6 +17,7 @@ mod meter;
 mod mix;
 mod mould;
 mod outcome;
+mod packed;
 mod population;
 mod report;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod seen;
 mod session;
 mod source;
 mod stage;
+mod sum;
 mod tally;
 mod worker;
 
@@ -38,16 +40,18 @@ pub use mix::{
     Behaviour, CLASSES_MAX, COPIES_MAX, Class, DELAY_MS_MAX, EdgeOverride, Mix, MixError,
     NAME_BYTES_MAX, PERIOD_MS_MAX, RETRY_AFTER_S_MAX, WEIGHT_TOTAL_MAX,
 };
+pub use packed::{Packed, PackedError};
 pub use population::{
     Answered, Arrival, Origin, Population, PopulationConfig, SEGMENTS_MAX, Sessions,
 };
 pub use report::{Lag, LoadgenReport, Spread};
 pub use seen::{SEEN_ENTRIES_MAX, SEEN_ENTRIES_MIN, Seen, Sighting};
 pub use session::{
-    CALLS_MAX, Credentials, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, Flood, Invite,
-    PPG_LIST_MAX, PeopleError, RATE_MAX, Register, SessionCounts, SessionPolicy, SessionTotals,
-    Take, Traits, Transport, Word,
+    CALLS_MAX, Credentials, DELAY_S_MAX, Delay, DelayError, Disturbance, Fault, Flood,
+    GENERATORS_MAX, Invite, PPG_LIST_MAX, PeopleError, RATE_MAX, Register, SessionCounts,
+    SessionPolicy, SessionTotals, Take, Traits, Transport, Word,
 };
+pub use sum::{LAG, LATENESS, SETUP, SumError, TRAINS_IN, TRAINS_OUT};
 pub use tally::{ClassCounts, Tally};
 pub use worker::{LoadgenError, Ready, run};
 

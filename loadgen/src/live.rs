@@ -24,6 +24,8 @@ pub struct Live {
     sessions_open: AtomicU64,
     cpu_ns: AtomicU64,
     wall_ns: AtomicU64,
+    /// When counting began, in nanoseconds of CLOCK_MONOTONIC; 0 before.
+    begun_ns: AtomicU64,
     /// The last closed span; its number is stored last.
     span: [AtomicU64; 6],
 }
@@ -46,9 +48,11 @@ pub struct Span {
 }
 
 /// What a worker can be told while it runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
-    stop: AtomicBool,
+    /// When to begin and to end, in nanoseconds of CLOCK_MONOTONIC.
+    begin_ns: AtomicU64,
+    stop_ns: AtomicU64,
     reset: AtomicBool,
     span: AtomicBool,
     begin: AtomicBool,
@@ -112,6 +116,17 @@ impl Live {
         }
     }
 
+    /// When the worker began to count, in nanoseconds of CLOCK_MONOTONIC; 0 before it did.
+    #[must_use]
+    pub fn begun_ns(&self) -> u64 {
+        self.begun_ns.load(Relaxed)
+    }
+
+    /// Stores when the worker began.
+    pub(crate) fn store_begun(&self, now_ns: u64) {
+        self.begun_ns.store(now_ns, Relaxed);
+    }
+
     /// Reads the last closed span; all zero before the first.
     #[must_use]
     pub fn span(&self) -> Span {
@@ -165,6 +180,21 @@ impl Live {
     }
 }
 
+/// A time that never comes.
+const NEVER_NS: u64 = u64::MAX;
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            begin_ns: AtomicU64::new(0),
+            stop_ns: AtomicU64::new(NEVER_NS),
+            reset: AtomicBool::new(false),
+            span: AtomicBool::new(false),
+            begin: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Control {
     /// Returns a control that asks for nothing.
     #[must_use]
@@ -172,9 +202,33 @@ impl Control {
         Control::default()
     }
 
+    /// Returns a control that lets the worker answer, but neither count nor begin calls of its own before
+    /// [`Control::begin_at`] names the time: the barrier of generators that run together.
+    #[must_use]
+    pub fn held() -> Control {
+        let control = Control::default();
+        control.begin_ns.store(NEVER_NS, Relaxed);
+        control
+    }
+
+    /// Lets the worker begin at this time of CLOCK_MONOTONIC in nanoseconds, or at once if that is past.
+    pub fn begin_at(&self, ns: u64) {
+        self.begin_ns.store(ns, Relaxed);
+    }
+
+    /// Asks the worker to finish and report at this time of CLOCK_MONOTONIC in nanoseconds.
+    pub fn stop_at(&self, ns: u64) {
+        self.stop_ns.store(ns, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_begun(&self, now_ns: u64) -> bool {
+        self.begin_ns.load(Relaxed) <= now_ns
+    }
+
     /// Asks the worker to finish and report; it does within a few milliseconds.
     pub fn stop(&self) {
-        self.stop.store(true, Relaxed);
+        self.stop_at(0);
     }
 
     /// Asks the worker to zero its counts, so that a warm-up does not show in the report.
@@ -183,8 +237,8 @@ impl Control {
     }
 
     #[inline]
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Relaxed)
+    pub(crate) fn is_stopped(&self, now_ns: u64) -> bool {
+        self.stop_ns.load(Relaxed) <= now_ns
     }
 
     /// Asks the worker to close the open span and to begin another.
@@ -266,6 +320,20 @@ mod tests {
         assert!(!control.take_begin());
         control.begin();
         assert!(control.take_begin() && !control.take_begin());
+    }
+
+    #[test]
+    fn a_held_worker_begins_at_its_time_and_ends_at_its_time() {
+        let free = Control::new();
+        assert!(free.is_begun(0) && !free.is_stopped(1 << 62));
+        let control = Control::held();
+        assert!(!control.is_begun(1 << 62));
+        control.begin_at(500);
+        assert!(!control.is_begun(499) && control.is_begun(500));
+        control.stop_at(900);
+        assert!(!control.is_stopped(899) && control.is_stopped(900));
+        control.stop();
+        assert!(control.is_stopped(1));
     }
 
     #[test]

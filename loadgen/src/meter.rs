@@ -15,8 +15,10 @@ use crate::config::LoadgenConfig;
 use crate::journal::JournalTotals;
 use crate::live::Span;
 use crate::mix::Behaviour;
+use crate::packed::Packed;
 use crate::population::{Population, SEGMENTS_MAX};
 use crate::report::{Lag, LoadgenReport, Spread};
+use crate::sum;
 
 /// How often the CPU clock is read: it is a system call.
 const CPU_READ_NS: u64 = 20_000_000;
@@ -122,10 +124,34 @@ impl Meter {
     }
 
     /// Delays of all spans.
-    fn lag_of_all(&self) -> Lag {
+    fn lag_of_all(&self) -> Histogram<u64> {
         let mut all = self.lag_before.clone();
         all.add(&self.lag).expect("both hold the same bounds");
-        Lag::of(&all)
+        all
+    }
+
+    /// Every histogram that the report shows a part of, `lag` of all spans among them.
+    fn packed(&self, lag: &Histogram<u64>, population: &Population) -> BTreeMap<String, Packed> {
+        let own = [
+            (sum::LAG, lag),
+            (sum::LATENESS, &self.lateness),
+            (sum::TRAINS_IN, &self.trains_in),
+            (sum::TRAINS_OUT, &self.trains_out),
+        ];
+        let own = own.map(|(name, histogram)| (name.to_owned(), Packed::of(histogram)));
+        let setups = population.setups().into_iter();
+        let setups = setups.map(|(class, histogram)| {
+            let name = match class {
+                Some(class) => format!("{}/{class}", sum::SETUP),
+                None => sum::SETUP.to_owned(),
+            };
+            (name, Packed::of(&histogram))
+        });
+        let answers = population.answer_histograms().map(|(class, histogram)| {
+            let name = format!("{}/{class}", sum::ANSWER_TIME);
+            (name, Packed::of(histogram))
+        });
+        own.into_iter().chain(setups).chain(answers).collect()
     }
 
     /// Notes one received buffer.
@@ -181,6 +207,7 @@ impl Meter {
     ) -> LoadgenReport {
         let tally = population.tally();
         let totals = tally.totals();
+        let lag = self.lag_of_all();
         LoadgenReport {
             sirs_received: totals.sirs,
             retransmissions_received: totals.retransmissions,
@@ -214,7 +241,8 @@ impl Meter {
             cpu_ns: self.cpu.elapsed_ns(),
             wall_ns: now_ns.saturating_sub(self.started_ns),
             syscalls: port.counters().syscalls - self.base.syscalls,
-            lag_us: self.lag_of_all(),
+            lag_us: Lag::of(&lag),
+            histograms: self.packed(&lag, population),
             lateness_us: Lag::of(&self.lateness),
             answer_time_us: population.answer_times(),
             late_waiting: population.late_waiting() as u64,

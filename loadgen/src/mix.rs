@@ -156,6 +156,29 @@ impl Mix {
         }
     }
 
+    /// Returns the mix for a worker that holds edges `first` to `first + count - 1` of all: overrides
+    /// are cut to these and count from the worker's own first edge; those of other edges go.
+    #[must_use]
+    pub fn of_edges(&self, first: u16, count: u16) -> Mix {
+        let own = |&(from, to): &(u16, u16)| {
+            let last = first.saturating_add(count.saturating_sub(1));
+            let (from, to) = (from.max(first), to.min(last));
+            (count > 0 && from <= to).then(|| (from - first, to - first))
+        };
+        let cut = |edge: &EdgeOverride| {
+            let ranges: Vec<_> = edge.ranges.iter().filter_map(own).collect();
+            let edge = EdgeOverride {
+                ranges,
+                ..edge.clone()
+            };
+            (!edge.ranges.is_empty()).then_some(edge)
+        };
+        Mix {
+            classes: self.classes.clone(),
+            edges: self.edges.iter().filter_map(cut).collect(),
+        }
+    }
+
     /// Returns the sum of all weights.
     #[must_use]
     pub fn weight_total(&self) -> u32 {

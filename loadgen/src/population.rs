@@ -107,6 +107,8 @@ pub struct PopulationConfig {
     pub mix: Mix,
     /// The seed of every choice.
     pub seed: u64,
+    /// Its number among the generators that run together: names of calls differ by it.
+    pub generator: u16,
     /// How many requests are remembered for retransmissions; see [`Seen`].
     pub seen_entries: usize,
     /// How many late answers may wait.
@@ -160,7 +162,7 @@ impl Population {
         let (mut calls, outcomes) = open_sessions(
             config.sessions,
             &config.mix,
-            config.seed,
+            (config.seed, config.generator),
             config.segments_max,
         );
         let first = outcomes.statuses().len() as u8;
@@ -400,6 +402,29 @@ impl Population {
             .collect()
     }
 
+    /// Returns the setup times of sessions: of each class that built any, and of all together (no name).
+    pub(crate) fn setups(&self) -> Vec<(Option<String>, Histogram<u64>)> {
+        let Some(calls) = &self.desk.calls else {
+            return Vec::new();
+        };
+        let mut setups = Vec::new();
+        let mut all: Option<Histogram<u64>> = None;
+        let names = self.named_behaviours().map(|(name, _)| name);
+        let names = names.chain(self.source_names.iter().copied());
+        for (name, sheet) in names.zip(&calls.sheets) {
+            match &mut all {
+                // Equal bounds: adding cannot fail.
+                Some(all) => all.add(&sheet.setup).unwrap_or_default(),
+                None => all = Some(sheet.setup.clone()),
+            }
+            if !sheet.setup.is_empty() {
+                setups.push((Some(name.to_owned()), sheet.setup.clone()));
+            }
+        }
+        setups.extend(all.map(|all| (None, all)));
+        setups
+    }
+
     /// Returns sessions begun, sessions established, and calls that are not over.
     #[inline]
     #[must_use]
@@ -452,11 +477,18 @@ impl Population {
     /// Returns how long the late answers of each class took, from the SIR to their leaving.
     #[must_use]
     pub fn answer_times(&self) -> BTreeMap<String, Lag> {
-        let names = self.named_behaviours().map(|(name, _)| name.to_owned());
+        let heard = self.answer_histograms();
+        heard
+            .map(|(name, times)| (name.to_owned(), Lag::of(times)))
+            .collect()
+    }
+
+    /// Returns the same as histograms, by class.
+    pub(crate) fn answer_histograms(&self) -> impl Iterator<Item = (&str, &Histogram<u64>)> {
+        let names = self.named_behaviours().map(|(name, _)| name);
         let times = names.zip(&self.times);
         let heard = times.filter_map(|(name, times)| Some((name, times.as_ref()?)));
-        let heard = heard.filter(|(_, times)| !times.is_empty());
-        heard.map(|(name, times)| (name, Lag::of(times))).collect()
+        heard.filter(|(_, times)| !times.is_empty())
     }
 
     /// Tells whether [`Population::release_late`] may have something to write at `now_ns`.
@@ -535,7 +567,7 @@ fn answer_times() -> Histogram<u64> {
 fn open_sessions(
     sessions: Option<Sessions>,
     mix: &Mix,
-    seed: u64,
+    (seed, generator): (u64, u16),
     segments_max: usize,
 ) -> (Option<Box<Calls>>, Outcomes) {
     let Some(sessions) = sessions else {
@@ -549,6 +581,7 @@ fn open_sessions(
     let registration = sessions.sources.register.as_ref();
     let config = CallsConfig {
         seed,
+        generator,
         calls_max: sessions.calls_max,
         segments_max,
         t1_ns: sessions.t1_ns,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::packed::Packed;
 use crate::session::{SessionCounts, SessionTotals};
 use crate::tally::ClassCounts;
 
@@ -82,6 +83,10 @@ pub struct LoadgenReport {
     pub record_entries: u64,
     /// Entries left out of the record; above 0, the record proves nothing.
     pub record_left_out: u64,
+    /// The histograms behind the delays and lengths above, by the names in `sum`: what is added where
+    /// generators ran together.
+    #[serde(default)]
+    pub histograms: BTreeMap<String, Packed>,
     /// What the host granted less of than was asked, and what spoils the figures.
     pub notices: Vec<String>,
 }

@@ -97,7 +97,13 @@ pub fn run(
 ) -> Result<LoadgenReport, LoadgenError> {
     let mut worker = Worker::open(config)?;
     on_ready(&worker.ready());
-    while !control.is_stopped() && !worker.population.is_finished() {
+    let mut is_begun = false;
+    while !control.is_stopped(worker.now_ns) && !worker.population.is_finished() {
+        if !is_begun && control.is_begun(worker.now_ns) {
+            is_begun = true;
+            worker.begin();
+            live.store_begun(worker.meter.started_ns);
+        }
         if control.take_reset() {
             worker.reset();
         }
@@ -147,6 +153,7 @@ impl<'c> Worker<'c> {
         let population = PopulationConfig {
             mix,
             seed: config.seed,
+            generator: config.generator,
             seen_entries: config.seen_entries,
             late_slots: config.late_slots,
             segments_max: config.train_segments,
@@ -155,7 +162,6 @@ impl<'c> Worker<'c> {
         };
         let mut population = Population::new(population, journal).map_err(LoadgenError::Memory)?;
         let now_ns = now_ns();
-        population.start(now_ns);
         let addresses: Vec<SocketAddr> = (0..config.socket_count())
             .map(|socket| port.local_address(socket))
             .collect();
@@ -192,6 +198,12 @@ impl<'c> Worker<'c> {
                 .collect(),
             notices: self.notices(),
         }
+    }
+
+    /// Begins: what was counted before does not count, and sources of calls start their clocks.
+    fn begin(&mut self) {
+        self.reset();
+        self.population.start(self.meter.started_ns);
     }
 
     /// Zeroes what is counted and measured; requests seen and answers waiting stay.

@@ -253,12 +253,13 @@ impl Staged<'_, '_> {
         if self.bench.scenario.place == Place::Nowhere {
             return Ok(Span::default());
         }
-        self.stage.tell(Side::Loadgen, "span")?;
-        let wait = (Side::Loadgen, "span");
-        let span = self
+        self.stage.tell_generators(|_| "span".to_owned())?;
+        let spans = self
             .stage
-            .wait(wait, "closing a span", PROMPT, &mut |_| {})?;
-        Ok(serde_json::from_value(span).unwrap_or_default())
+            .wait_generators("span", "closing a span", PROMPT, &mut |_| {})?;
+        let spans = spans.into_iter();
+        let spans = spans.map(|span| serde_json::from_value(span).unwrap_or_default());
+        Ok(spans.reduce(worst).unwrap_or_default())
     }
 
     fn figures(&self, asked: Asked, length: Duration, window: &Window) -> ProbeFigures {
@@ -442,5 +443,16 @@ fn words(purpose: Purpose) -> &'static str {
         Purpose::Knee => "knee",
         Purpose::Iteration => "RFC 7502 iteration",
         Purpose::Step => "step",
+    }
+}
+/// Of two generators in one probe, the busiest and the latest: the one that is behind voids the probe.
+fn worst(one: Span, two: Span) -> Span {
+    let share = |span: &Span| span.busy_ns as f64 / span.wall_ns.max(1) as f64;
+    let busiest = if share(&one) >= share(&two) { one } else { two };
+    Span {
+        lag_p50_ns: one.lag_p50_ns.max(two.lag_p50_ns),
+        lag_p99_ns: one.lag_p99_ns.max(two.lag_p99_ns),
+        lag_max_ns: one.lag_max_ns.max(two.lag_max_ns),
+        ..busiest
     }
 }

@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::record::Record;
 use crate::run::{launch::Cores, plan, stage::StageError};
 use crate::scenario::Scenario;
+use crate::together::Generators;
 use crate::verdict::Verdict;
 
 /// Runs of one scenario in a night: an invalid one is made once more.
@@ -54,7 +55,8 @@ fn start(line: &mut Line, scenario: &Scenario, cores: Cores, args: &NightlyArgs)
     };
     for attempt in 1..=ATTEMPTS_MAX {
         line.attempts = line.attempts.max(attempt);
-        match plan::run(scenario.clone(), &bench, cores) {
+        let generators = Generators::one(cores.loadgen);
+        match plan::run(scenario.clone(), &bench, (cores, &generators)) {
             Ok(record) => take(line, &record),
             Err(plan::PlanError::Stage(error @ StageError::Interrupted)) => {
                 line.verdict = unusable(&error);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::progress::Progress;
 use crate::role::population::spec;
 use crate::role::protocol::{EngineCommand, LoadRequest};
 use crate::scenario::{Place, Scenario};
+use crate::together::Generators;
 use crate::verify::expected::{Collector, Pass};
 use crate::verify::{Verification, compare, entries};
 
@@ -69,7 +70,7 @@ pub enum CheckedError {
 /// [`CheckedError`], when the comparison could not be made at all.
 pub fn run(
     scenario: &Scenario,
-    cores: Cores,
+    setting: (Cores, &Generators),
     folder: &Folder,
     (progress, interrupted): (&RefCell<Progress>, &Arc<AtomicBool>),
 ) -> Result<Verification, CheckedError> {
@@ -85,7 +86,7 @@ pub fn run(
         .phase("verify: one pass over everybody, SIR by SIR");
     let mut stage = Stage::new(std::env::current_exe()?, Arc::clone(interrupted));
     let watch = &mut |sides: &HashMap<Side, Value>| progress.borrow_mut().news(sides);
-    let ready = launch::start(&mut stage, scenario, cores, (&files, folder), watch)?;
+    let ready = launch::start(&mut stage, scenario, setting, (&files, folder), watch)?;
     let load = LoadRequest {
         seed: scenario.seed,
         wanted: scenario.wanted,
@@ -100,29 +101,34 @@ pub fn run(
     let limit = DRAIN + Duration::from_secs(ready.identities / PASS_PER_S_MIN);
     stage.wait((Side::Engine, "drained"), "making the pass", limit, watch)?;
     stage.dismiss(Side::Engine, REPORT, watch)?;
-    let report = stage.dismiss(Side::Loadgen, REPORT, watch)?;
+    let reports = launch::dismiss_generators(&mut stage, REPORT, watch)?;
     stage.end();
     progress.borrow_mut().phase("verify: comparing");
-    let mut left_out = loadgen_report(&report).record_left_out;
-    left_out += u64::from(loadgen_report(&report).record_path.is_none());
-    against(
-        scenario,
-        &folder.file("engine.sirs"),
-        &folder.file("loadgen.sirs"),
-        left_out,
-    )
+    // Without a record of its own, a generator has left out all.
+    let left_out = reports.iter().map(loadgen_report);
+    let left_out =
+        left_out.map(|report| report.record_left_out + u64::from(report.record_path.is_none()));
+    let left_out = left_out.sum();
+    let own: Vec<_> = (0..setting.1.count)
+        .filter_map(|number| files.loadgen(number))
+        .collect();
+    against(scenario, &folder.file("engine.sirs"), &own, left_out)
 }
 
 /// Compares both records with what population and mix ask for.
 fn against(
     scenario: &Scenario,
     engine: &Path,
-    loadgen: &Path,
+    loadgens: &[PathBuf],
     left_out: u64,
 ) -> Result<Verification, CheckedError> {
     let mut expected = collect(scenario, Vec::new())?.expected();
     let mut booked = entries::booked(engine)?;
-    let mut received = entries::received(loadgen)?;
+    // A SIR that two generators took would stand in two records, and count as delivered twice.
+    let mut received = Vec::new();
+    for loadgen in loadgens {
+        received.extend(entries::received(loadgen)?);
+    }
     let mut result = compare(&mut expected, &mut booked, &mut received, left_out);
     let hashes = result.example_hashes();
     if !hashes.is_empty() {
@@ -202,10 +208,10 @@ mod tests {
         let sirs: Vec<_> = sirs.collect();
         write(&engine, &sirs);
         write(&loadgen, &sirs);
-        let clean = against(&scenario, &engine, &loadgen, 0).unwrap();
+        let clean = against(&scenario, &engine, std::slice::from_ref(&loadgen), 0).unwrap();
         assert!(clean.is_clean(), "{}", clean.summary());
         write(&loadgen, &sirs[1..]);
-        let faulty = against(&scenario, &engine, &loadgen, 0).unwrap();
+        let faulty = against(&scenario, &engine, std::slice::from_ref(&loadgen), 0).unwrap();
         assert_eq!(faulty.summary(), "1 never-received");
         assert!(
             faulty.examples[0].uri.starts_with("sip:+86138"),

@@ -1,9 +1,10 @@
-//! One child process of the bench: this same binary in another role, with JSON lines on its stdout and
-//! commands on its stdin. A child never outlives its parent: it stops when its stdin closes, the kernel
+//! One process that the bench commands: this same binary in another role, with JSON lines on its stdout
+//! and commands on its stdin, or a generator elsewhere with both on one connection. A child never outlives its parent: it stops when its stdin closes, the kernel
 //! kills it when the parent dies (`PR_SET_PDEATHSIG`, set by the child), and dropping [`Child`] stops
 //! it, first by asking, then by force. Called by `stage`.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+use crate::together::gather::Joined;
 
 /// Time that a child gets to end by itself after its stdin closed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,16 +35,17 @@ const LINE_BYTES_MAX: u64 = 4 << 20;
 pub enum Side {
     /// The engine.
     Engine,
-    /// The loadgen.
-    Loadgen,
+    /// A loadgen, by its number from 0.
+    Loadgen(u16),
 }
 
 impl std::fmt::Display for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Side::Engine => "engine",
-            Side::Loadgen => "loadgen",
-        })
+        match self {
+            Side::Engine => f.write_str("engine"),
+            Side::Loadgen(0) => f.write_str("loadgen"),
+            Side::Loadgen(number) => write!(f, "loadgen {}", number + 1),
+        }
     }
 }
 
@@ -58,10 +62,19 @@ pub enum Line {
     Closed,
 }
 
+/// How a child is reached.
+#[derive(Debug)]
+enum Link {
+    /// It is a process of this host, told by its stdin.
+    Process(std::process::Child),
+    /// It joined from elsewhere.
+    Connection(TcpStream),
+}
+
 /// A running child.
 #[derive(Debug)]
 pub struct Child {
-    process: std::process::Child,
+    link: Link,
     readers: Vec<JoinHandle<()>>,
     last_words: Vec<String>,
     paused: bool,
@@ -102,30 +115,58 @@ impl Child {
             }));
         }
         Ok(Self {
-            process,
+            link: Link::Process(process),
             readers,
             last_words: Vec::new(),
             paused: false,
         })
     }
 
-    /// Writes one command line to the child's stdin.
+    /// Takes a generator that joined; its lines go to `lines`, tagged with `side`.
+    ///
+    /// # Errors
+    /// The system's, when the connection cannot be used from two threads.
+    pub fn joined(side: Side, joined: Joined, lines: &Sender<(Side, Line)>) -> io::Result<Self> {
+        let stream = joined.reader.get_ref().try_clone()?;
+        let lines = lines.clone();
+        let reader = thread::spawn(move || {
+            forward(joined.reader, side, &lines, event);
+            // The reader's end is the connection's.
+            lines.send((side, Line::Closed)).ok();
+        });
+        Ok(Self {
+            link: Link::Connection(stream),
+            readers: vec![reader],
+            last_words: Vec::new(),
+            paused: false,
+        })
+    }
+
+    /// Writes one command line to the child.
     ///
     /// # Errors
     /// When the child has closed its stdin: it is dead or ending.
     pub fn tell(&mut self, command: &str) -> io::Result<()> {
-        let Some(stdin) = &mut self.process.stdin else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        stdin.write_all(command.as_bytes())?;
-        stdin.write_all(b"\n")?;
-        stdin.flush()
+        let line = format!("{command}\n");
+        match &mut self.link {
+            Link::Process(process) => {
+                let Some(stdin) = &mut process.stdin else {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                };
+                stdin.write_all(line.as_bytes())?;
+                stdin.flush()
+            }
+            Link::Connection(stream) => stream.write_all(line.as_bytes()),
+        }
     }
 
-    /// Its process number.
+    /// Its process number, where it is a process of this host.
     #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    pub fn id(&self) -> Option<u32> {
+        match &self.link {
+            Link::Process(process) => Some(process.id()),
+            Link::Connection(_) => None,
+        }
     }
 
     /// Keeps one of the child's stderr lines for [`Child::last_words`].
@@ -142,7 +183,8 @@ impl Child {
         &self.last_words
     }
 
-    /// Stops the child's threads where they are, so that its core is free for a ceiling probe.
+    /// Stops the child's threads where they are, so that its core is free for a ceiling probe; one that
+    /// joined from elsewhere goes on.
     pub fn pause(&mut self) {
         self.paused = self.signal(Signal::SIGSTOP);
     }
@@ -156,33 +198,41 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal) -> bool {
-        let pid = i32::try_from(self.process.id()).map(Pid::from_raw);
-        pid.is_ok_and(|pid| kill(pid, signal).is_ok())
+        let pid = self.id().and_then(|id| i32::try_from(id).ok());
+        pid.is_some_and(|pid| kill(Pid::from_raw(pid), signal).is_ok())
     }
 
-    /// Closes the child's stdin, waits for it to end, and ends it by force past [`PATIENCE`].
+    /// Closes the child's stdin, waits for it to end, and ends it by force past [`PATIENCE`]. One that
+    /// joined loses its connection, which ends it; returns whether all ended well.
     ///
     /// # Errors
     /// The system's, when the process cannot be waited for.
-    pub fn end(&mut self) -> io::Result<ExitStatus> {
+    pub fn end(&mut self) -> io::Result<bool> {
         self.resume();
-        drop(self.process.stdin.take());
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.process.try_wait()? {
-                break status;
-            }
-            if Instant::now() >= until {
-                self.process.kill()?;
-                break self.process.wait()?;
-            }
-            thread::sleep(POLL);
+        let ended_well = match &mut self.link {
+            Link::Process(process) => end_process(process)?.success(),
+            Link::Connection(stream) => stream.shutdown(Shutdown::Both).is_ok(),
         };
         for reader in self.readers.drain(..) {
             // A reader only ends; it has nothing to say.
             reader.join().ok();
         }
-        Ok(status)
+        Ok(ended_well)
+    }
+}
+
+fn end_process(process: &mut std::process::Child) -> io::Result<ExitStatus> {
+    drop(process.stdin.take());
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= until {
+            process.kill()?;
+            return process.wait();
+        }
+        thread::sleep(POLL);
     }
 }
 
@@ -269,14 +319,14 @@ mod tests {
             Line::Event(serde_json::json!({"event": "echo"}))
         );
         assert_eq!(next(&received), Line::Closed);
-        assert!(child.end().unwrap().success());
+        assert!(child.end().unwrap());
     }
 
     #[test]
     fn a_child_that_ignores_the_end_is_killed() {
         let (mut child, received) = shell("trap '' TERM HUP; echo '{}'; while :; do sleep 1; done");
         assert_eq!(next(&received), Line::Event(serde_json::json!({})));
-        assert!(!child.end().unwrap().success());
+        assert!(!child.end().unwrap());
         assert!(child.tell("more").is_err());
     }
 
@@ -285,7 +335,7 @@ mod tests {
         let (mut child, received) = shell("echo '{}'; cat >/dev/null");
         assert_eq!(next(&received), Line::Event(serde_json::json!({})));
         child.pause();
-        assert!(child.end().unwrap().success());
+        assert!(child.end().unwrap());
     }
 
     #[test]

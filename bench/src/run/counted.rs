@@ -51,7 +51,7 @@ pub fn run(bench: &Bench<'_>, stage: &mut Stage, count: Count) -> Result<Drained
         |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
     let accepted = books(bench, stage)?.ledger.accepted;
     tell(stage, EngineCommand::Mark)?;
-    let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen);
+    let loadgen_cpu_ns = stage.generators_cpu_ns()?;
     tell(stage, EngineCommand::Load(load))?;
     stage.wait((Side::Engine, "loaded"), "making a schedule", PROMPT, watch)?;
     let awaited = Awaited {
@@ -59,7 +59,7 @@ pub fn run(bench: &Bench<'_>, stage: &mut Stage, count: Count) -> Result<Drained
         holds: count.holds,
     };
     settle(bench, stage, awaited, count.limit)?;
-    let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen) - loadgen_cpu_ns;
+    let loadgen_cpu_ns = stage.generators_cpu_ns()?.saturating_sub(loadgen_cpu_ns);
     tell(stage, EngineCommand::Unmark)?;
     tell(stage, EngineCommand::EndLoad)?;
     let mut drained = books(bench, stage)?;

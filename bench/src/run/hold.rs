@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::child::Side;
 use super::counted::{self, Count};
 use super::figures;
 use super::plan::{Bench, PlanError};
@@ -21,7 +20,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Results, PlanError> {
     };
     let mut stage = bench.stage()?;
     results.ready = bench.launch(&mut stage)?;
-    let before = [Side::Engine, Side::Loadgen].map(|side| stage.resident_bytes(side));
+    let before = stage.resident();
     bench.phase(format!("building {} sessions up", hold.sessions));
     let begin = Instant::now();
     let count = Count {
@@ -32,7 +31,7 @@ pub fn run(bench: &Bench<'_>) -> Result<Results, PlanError> {
     };
     let drained = counted::run(bench, &mut stage, count)?;
     let built_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let after = [Side::Engine, Side::Loadgen].map(|side| stage.resident_bytes(side));
+    let after = stage.resident();
     let book = |name: &str| drained.sessions.get(name).copied().unwrap_or(0);
     let open = u64::try_from(book("open")).unwrap_or(0);
     let each = |bytes: u64| bytes as f64 / open.max(1) as f64;

@@ -3,14 +3,22 @@
 //! the ones that measure.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::Value;
+use sirocco_loadgen::LoadgenConfig;
+use sirocco_ring::clock::now_ns;
 
 use super::child::Side;
 use super::stage::{Stage, StageError, Watch};
 use crate::flight;
 use crate::role::protocol::{EngineReady, LoadgenReady};
 use crate::scenario::{Place, Scenario};
+use crate::together::clock::{self, Exchange, Offset};
+use crate::together::figures::Member;
+use crate::together::{Generators, share};
 
 /// First port of simulated devices in direct mode; each address of 127.0.0.0/8 answers there.
 pub const DIRECT_PORT: u16 = 5060;
@@ -23,6 +31,12 @@ const LOADGEN_READY: Duration = Duration::from_secs(20);
 
 /// Time for the engine to open its sockets, beside loading.
 const ENGINE_READY: Duration = Duration::from_secs(20);
+
+/// How far ahead a begin or an end is agreed, in nanoseconds: for a line to cross and be read on a busy host.
+const AHEAD_NS: u64 = 50_000_000;
+
+/// Time for a begin to be told back.
+const BEGUN: Duration = Duration::from_secs(10);
 
 /// Slowest loading that is waited for, in identities a second.
 const LOAD_PER_S_MIN: u64 = 100_000;
@@ -153,39 +167,49 @@ impl Drop for Folder {
 pub struct Records {
     /// The engine's.
     pub engine: Option<PathBuf>,
-    /// The loadgen's.
+    /// The loadgens'; each adds its number.
     pub loadgen: Option<PathBuf>,
 }
 
-/// Starts both children on an empty stage and waits until they are ready.
+impl Records {
+    /// The file of one loadgen.
+    #[must_use]
+    pub fn loadgen(&self, number: u16) -> Option<PathBuf> {
+        let path = self.loadgen.as_ref()?;
+        Some(path.with_extension(format!("{}.sirs", number + 1)))
+    }
+}
+
+/// Starts all children on an empty stage and waits until they are ready and the generators have begun.
 ///
 /// # Errors
 /// [`StageError`], when a child cannot start or is not ready in time.
 pub fn start(
     stage: &mut Stage,
     scenario: &Scenario,
-    cores: Cores,
+    (cores, generators): (Cores, &Generators),
     (records, folder): (&Records, &Folder),
     watch: &mut Watch<'_>,
 ) -> Result<EngineReady, StageError> {
     let mut addresses = Vec::new();
     if scenario.place != Place::Nowhere {
-        stage.start(Side::Loadgen, &loadgen(scenario, cores, records))?;
-        let wait = (Side::Loadgen, "ready");
-        let ready = stage.wait(wait, "opening its sockets", LOADGEN_READY, watch)?;
-        let ready: LoadgenReady = serde_json::from_value(ready).unwrap_or_default();
-        ready
-            .notices
-            .iter()
-            .for_each(|notice| stage.notice(Side::Loadgen, notice));
-        addresses = ready.addresses;
+        start_generators(stage, scenario, (cores, generators), records)?;
+        let readies =
+            stage.wait_generators("ready", "opening its sockets", LOADGEN_READY, watch)?;
+        for (number, ready) in (0..).zip(readies) {
+            let ready: LoadgenReady = serde_json::from_value(ready).unwrap_or_default();
+            for notice in &ready.notices {
+                stage.notice(Side::Loadgen(number), notice);
+            }
+            addresses.extend(ready.addresses);
+        }
     }
     let hops = folder.file("next-hops");
     std::fs::write(&hops, addresses.join("\n")).map_err(|error| StageError::Start {
         side: Side::Engine,
         error,
     })?;
-    let mut arguments = engine(scenario, cores, records, &hops);
+    let mut arguments = engine(scenario, (cores, generators), records, &hops);
     option(&mut arguments, "--flight", folder.file(FLIGHT).display());
     stage.start(Side::Engine, &arguments)?;
     let loading = Duration::from_secs(scenario.population.identities / LOAD_PER_S_MIN);
@@ -201,52 +225,140 @@ pub fn start(
         .notices
         .iter()
         .for_each(|notice| stage.notice(Side::Engine, notice));
+    begin(stage, watch)?;
     Ok(ready)
 }
 
-fn loadgen(scenario: &Scenario, cores: Cores, records: &Records) -> Vec<String> {
-    let mut arguments = words(&["loadgen", "--child"]);
-    option(&mut arguments, "--core", cores.loadgen);
-    option(&mut arguments, "--seed", scenario.seed);
-    option(&mut arguments, "--mix", &scenario.mix);
-    match scenario.place {
-        Place::Direct => option(&mut arguments, "--direct", DIRECT_PORT),
-        Place::Edges | Place::Nowhere => {
-            option(&mut arguments, "--edges", scenario.next_hops);
-            if scenario.population.file.is_some() {
-                // A file names its next hops; `population generate` starts them here.
-                option(
-                    &mut arguments,
-                    "--port-base",
-                    crate::role::population::NEXT_HOP_FIRST.1,
-                );
-            }
+/// Starts the generators here, or waits for those that join.
+fn start_generators(
+    stage: &mut Stage,
+    scenario: &Scenario,
+    setting: (Cores, &Generators),
+    records: &Records,
+) -> Result<(), StageError> {
+    let generators = setting.1;
+    let config = |number| {
+        share::config(scenario, setting, records, number).map_err(|words| StageError::Failed {
+            side: Side::Loadgen(number),
+            words,
+        })
+    };
+    let configs: Vec<_> = (0..generators.count)
+        .map(config)
+        .collect::<Result<_, _>>()?;
+    let shares = share::cut(scenario.next_hops, generators.count);
+    let mut members: Vec<Member> = (shares.into_iter().zip(&configs))
+        .map(|(share, config)| Member {
+            share,
+            core: config.core,
+            ..Member::default()
+        })
+        .collect();
+    if let Some(gathering) = &generators.gathering {
+        let joined = gathering.gather(configs, stage.interrupted())?;
+        for (number, joined) in (0..).zip(joined) {
+            let member = &mut members[usize::from(number)];
+            member.host.clone_from(&joined.host);
+            member.peer = Some(joined.peer.to_string());
+            stage.admit(Side::Loadgen(number), joined)?;
+        }
+    } else {
+        for (number, config) in (0..).zip(&configs) {
+            stage.start(Side::Loadgen(number), &loadgen(config))?;
+            members[usize::from(number)].host = host_name();
         }
     }
-    // On one shared core a spinning loadgen would starve the engine; one whose CPU time is compared
-    // must not spend any on waiting.
-    let waits = cores.shared()
-        || scenario.loadgen.get("idle").and_then(|idle| idle.as_str()) == Some("wait");
-    option(
-        &mut arguments,
-        "--idle",
-        if waits { "wait" } else { "spin" },
-    );
-    if !scenario.loadgen.is_empty() {
-        let settings = serde_json::to_string(&scenario.loadgen).unwrap_or_default();
-        option(&mut arguments, "--scenario-json", settings);
+    if generators.share_cores() {
+        let notice = "generators share cores of this host, so that they wait instead of spinning and \
+                      together are no faster than one";
+        stage.notice(Side::Loadgen(0), notice);
     }
-    if let Some(path) = &records.loadgen {
-        option(&mut arguments, "--record-sirs", path.display());
+    stage.set_members(members);
+    Ok(())
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// The barrier: learns what the generators' clocks are apart, agrees on a time far enough ahead for all to
+/// hear of it, and waits until each says that it began.
+fn begin(stage: &mut Stage, watch: &mut Watch<'_>) -> Result<(), StageError> {
+    let mut members = stage.members().to_vec();
+    for (member, side) in members.iter_mut().zip(stage.generators()) {
+        let exchange = |stage: &mut Stage| {
+            let asked_ns = now_ns();
+            let told_ns = stage.ask(side, "clock")?;
+            let heard_ns = now_ns();
+            Ok::<_, StageError>(Exchange {
+                asked_ns,
+                told_ns,
+                heard_ns,
+            })
+        };
+        let exchanges = (0..clock::EXCHANGES).map(|_| exchange(stage));
+        member.clock = Offset::of(&exchanges.collect::<Result<Vec<_>, _>>()?);
     }
+    let far = members
+        .iter()
+        .map(|member| member.clock.uncertainty_ns)
+        .max();
+    let begin_ns = now_ns() + AHEAD_NS + 4 * far.unwrap_or_default();
+    for member in &mut members {
+        member.begin_ns = begin_ns;
+    }
+    stage.set_members(members);
+    stage.tell_generators(|member| format!("begin-at {}", member.clock.theirs(member.begin_ns)))?;
+    let begun = stage.wait_generators("begun", "waiting for its begin", BEGUN, watch)?;
+    let mut members = stage.members().to_vec();
+    for (member, begun) in members.iter_mut().zip(begun) {
+        member.begun_ns = begun["ns"].as_u64().unwrap_or_default();
+    }
+    stage.set_members(members);
+    Ok(())
+}
+
+/// Stops all generators at one time and returns their reports in their order.
+///
+/// # Errors
+/// [`StageError`], when one ends without a report or takes too long.
+pub fn dismiss_generators(
+    stage: &mut Stage,
+    limit: Duration,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Value>, StageError> {
+    let far = stage
+        .members()
+        .iter()
+        .map(|member| member.clock.uncertainty_ns)
+        .max();
+    let end_ns = now_ns() + AHEAD_NS + 4 * far.unwrap_or_default();
+    stage.tell_generators(|member| format!("stop-at {}", member.clock.theirs(end_ns)))?;
+    stage.wait_generators("report", "writing its report", limit, watch)
+}
+
+fn loadgen(config: &LoadgenConfig) -> Vec<String> {
+    let mut arguments = words(&["loadgen", "--child", "--held"]);
+    let settings = serde_json::to_string(config).unwrap_or_default();
+    option(&mut arguments, "--scenario-json", settings);
     arguments
 }
 
-fn engine(scenario: &Scenario, cores: Cores, records: &Records, hops: &Path) -> Vec<String> {
+fn engine(
+    scenario: &Scenario,
+    (cores, generators): (Cores, &Generators),
+    records: &Records,
+    hops: &Path,
+) -> Vec<String> {
     let population = &scenario.population;
     let mut arguments = words(&["engine", "--child"]);
     option(&mut arguments, "--core", cores.engine);
-    option(&mut arguments, "--bind", "127.0.0.1:0");
+    option(
+        &mut arguments,
+        "--bind",
+        SocketAddr::from((generators.engine, 0)),
+    );
     option(&mut arguments, "--seed", scenario.seed);
     match &population.file {
         Some(file) => option(&mut arguments, "--population", file.display()),
@@ -356,7 +468,9 @@ mod tests {
                 engine: 2,
                 loadgen: 3,
             };
-            let engine = engine(&scenario, cores, &records, Path::new("hops"));
+            let generators = Generators::one(3);
+            let setting = (cores, &generators);
+            let engine = engine(&scenario, setting, &records, Path::new("hops"));
             let parsed = Cli::try_parse_from(words(&["sirocco"]).iter().chain(&engine));
             let Role::Engine(engine) = parsed.unwrap().role else {
                 panic!("{name}")
@@ -365,14 +479,15 @@ mod tests {
                 (engine.core, engine.generate),
                 (Some(2), Some(scenario.population.identities))
             );
-            let loadgen = loadgen(&scenario, cores, &records);
-            let parsed = Cli::try_parse_from(words(&["sirocco"]).iter().chain(&loadgen));
+            let config = share::config(&scenario, setting, &records, 0).unwrap();
+            let parsed = Cli::try_parse_from(words(&["sirocco"]).iter().chain(&loadgen(&config)));
             let Role::Loadgen(loadgen) = parsed.unwrap().role else {
                 panic!("{name}")
             };
-            assert!(loadgen.child && loadgen.mix.is_some());
+            assert!(loadgen.child && loadgen.held);
             let settings = loadgen.scenario_json.as_deref().unwrap_or("{}");
-            let settings: sirocco_loadgen::LoadgenConfig = serde_json::from_str(settings).unwrap();
+            let settings: LoadgenConfig = serde_json::from_str(settings).unwrap();
+            assert_eq!(settings, config);
             settings.validate().unwrap();
             assert_eq!(
                 settings.session.is_some(),

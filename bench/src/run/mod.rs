@@ -32,6 +32,7 @@ use crate::record::Record;
 use crate::role::{EXIT_INVALID, EXIT_USAGE, complain};
 use crate::scenario::{Place, Scenario};
 use crate::table;
+use crate::together::Generators;
 
 /// Where the last record is kept.
 const LATEST: &str = "target/sirocco/latest.json";
@@ -71,7 +72,14 @@ pub fn start(args: &BenchArgs) -> u8 {
             return EXIT_USAGE;
         }
     };
-    match plan::run(scenario, args, cores) {
+    let generators = match generators(&scenario, args) {
+        Ok(generators) => generators,
+        Err(error) => {
+            complain(error);
+            return EXIT_USAGE;
+        }
+    };
+    match plan::run(scenario, args, (cores, &generators)) {
         Ok(record) => publish(&record, args),
         Err(error) => {
             complain(error);
@@ -153,6 +161,22 @@ fn refuse_control(scenario: &Scenario, args: &BenchArgs) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// The load generators asked for.
+fn generators(scenario: &Scenario, args: &BenchArgs) -> Result<Generators, String> {
+    if args.together.listen.is_some() && args.verify {
+        return Err("--verify reads the generators' records, and those that join keep none here: leave out \
+                    --listen"
+            .to_owned());
+    }
+    let allowed = if args.cores.is_empty() {
+        sirocco_ring::affinity::cores_allowed()
+            .map_err(|error| format!("cannot read the cores allowed: {error}"))?
+    } else {
+        args.cores.clone()
+    };
+    Generators::read(&args.together, scenario, &allowed).map_err(|error| error.to_string())
 }
 
 /// Writes the record and shows the table; a record that cannot be kept makes the run invalid.

@@ -20,7 +20,7 @@ use super::counted::{self, Awaited};
 use super::figures::{self, Purpose};
 use super::flood::Flood;
 use super::launch::{self, Cores, Folder, Records};
-use super::results::{Results, loadgen_report, record};
+use super::results::{Results, record};
 use super::sipp::{self, Sipp};
 use super::stage::{Stage, StageError};
 use super::{addressing, checked, hold, judged, people, replay, shaped};
@@ -35,6 +35,7 @@ use crate::record::{Record, RunFigures};
 use crate::role::protocol::{Drained, EngineCommand, EngineReady, LoadRequest, Measured};
 use crate::scenario::{Place, Scenario, Wanted};
 use crate::statistics::Spread;
+use crate::together::{self, Generators};
 use crate::verdict;
 use crate::watch::server;
 
@@ -82,6 +83,9 @@ pub enum PlanError {
     /// SIPp could not be run beside.
     #[error(transparent)]
     Sipp(#[from] sipp::SippError),
+    /// The reports of generators do not add up.
+    #[error("the generators' reports: {0}")]
+    Sum(#[from] sirocco_loadgen::SumError),
     /// A population could not be written.
     #[error("writing a population: {0}")]
     Population(#[from] sirocco_index::population::GenerateError),
@@ -91,7 +95,11 @@ pub enum PlanError {
 ///
 /// # Errors
 /// [`PlanError`], when there is nothing to publish.
-pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record, PlanError> {
+pub fn run(
+    scenario: Scenario,
+    args: &BenchArgs,
+    (cores, generators): (Cores, &Generators),
+) -> Result<Record, PlanError> {
     let begin = Instant::now();
     let (host, ticks) = (Host::read(), CpuTicks::read());
     let started = SystemTime::now()
@@ -115,6 +123,7 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     let bench = Bench {
         scenario: &staged,
         cores,
+        generators,
         folder: &folder,
         progress: &progress,
         interrupted: &interrupted,
@@ -135,7 +144,8 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
         hold::run(&bench)?
     } else {
         let sipp = args.sipp.then(|| Sipp::find(&folder, cores)).transpose()?;
-        bench.measure(!args.no_ceiling, sipp)?
+        // What joins from elsewhere does not share a loopback with the probes.
+        bench.measure(!args.no_ceiling && !generators.join(), sipp)?
     };
     if let Some(path) = &args.record_run {
         replay::write(path, &scenario, &results)?;
@@ -143,7 +153,7 @@ pub fn run(scenario: Scenario, args: &BenchArgs, cores: Cores) -> Result<Record,
     let verify = match args.verify {
         true => Some(checked::run(
             &scenario,
-            cores,
+            (cores, generators),
             &folder,
             (&progress, &interrupted),
         )?),
@@ -189,6 +199,8 @@ pub struct Bench<'a> {
     pub scenario: &'a Scenario,
     /// The cores of both sides.
     pub cores: Cores,
+    /// The load generators.
+    pub generators: &'a Generators,
     /// Where files go.
     pub folder: &'a Folder,
     /// What people see.
@@ -351,13 +363,22 @@ impl Bench<'_> {
     /// # Errors
     /// When one is not.
     pub fn launch(&self, stage: &mut Stage) -> Result<EngineReady, PlanError> {
-        self.phase("starting the loadgen and loading the population");
+        self.phase(match &self.generators.gathering {
+            Some(gathering) => format!(
+                "waiting for {} generators to join {}",
+                self.generators.count,
+                gathering
+                    .address()
+                    .map_or(String::new(), |address| address.to_string())
+            ),
+            None => "starting the loadgen and loading the population".to_owned(),
+        });
         let files = (&Records::default(), self.folder);
         let watch = &mut self.watch();
         Ok(launch::start(
             stage,
             self.scenario,
-            self.cores,
+            (self.cores, self.generators),
             files,
             watch,
         )?)
@@ -408,10 +429,10 @@ impl Bench<'_> {
             watch,
         )?;
         tell(stage, EngineCommand::Mark)?;
-        let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen);
+        let loadgen_cpu_ns = stage.generators_cpu_ns()?;
         stage.run_for(Duration::from_millis(measured_ms), "measuring", watch)?;
         tell(stage, EngineCommand::Unmark)?;
-        let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen) - loadgen_cpu_ns;
+        let loadgen_cpu_ns = stage.generators_cpu_ns()?.saturating_sub(loadgen_cpu_ns);
         stage.let_steer(false);
         tell(stage, EngineCommand::EndLoad)?;
         tell(stage, EngineCommand::Drain)?;
@@ -514,14 +535,14 @@ impl Bench<'_> {
         let kept = self.folder.keep_flight();
         kept.map_err(|error| system("keeping the failures", error))?;
         if self.scenario.place != Place::Nowhere {
-            let report = stage.dismiss(Side::Loadgen, PROMPT, watch)?;
-            results.loadgen = loadgen_report(&report);
-            results
-                .loadgen
-                .notices
-                .iter()
-                .for_each(|notice| stage.notice(Side::Loadgen, notice));
-            results.reports.insert("loadgen".to_owned(), report);
+            let reports = launch::dismiss_generators(stage, PROMPT, watch)?;
+            let together = together::figures::together(stage.members(), reports)?;
+            results.loadgen = together.sum;
+            for notice in &results.loadgen.notices {
+                stage.notice(Side::Loadgen(0), notice);
+            }
+            results.reports.extend(together.reports);
+            results.generators = together.each;
         }
         results.notices = stage.notices().to_vec();
         stage.end();

@@ -18,6 +18,7 @@ use crate::record::{
 };
 use crate::role::protocol::{Counters, Drained, EngineReady, LoadRequest, Loaded, Population};
 use crate::scenario::{Place, Scenario};
+use crate::together::figures::GeneratorFigures;
 use crate::verdict::Verdict;
 use crate::verify::Verification;
 
@@ -36,8 +37,10 @@ pub struct Results {
     pub sessions: Counters,
     /// The last books of pushes.
     pub pushes: Counters,
-    /// The loadgen's report.
+    /// The loadgens' reports, added.
     pub loadgen: LoadgenReport,
+    /// Each loadgen.
+    pub generators: Vec<GeneratorFigures>,
     /// The last report of each process as it came.
     pub reports: BTreeMap<String, Value>,
     /// What the processes said about limits.
@@ -198,6 +201,7 @@ pub fn record(
         flood: results.flood,
         addressing: results.addressing,
         outcome: results.outcome,
+        generators: results.generators,
         sipp: results.sipp,
         replay: results.replay,
         limit: results.limit,

@@ -115,18 +115,18 @@ pub fn offer(
     };
     let tell =
         |stage: &mut Stage, command: EngineCommand| stage.tell(Side::Engine, &command.line());
-    let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen);
+    let loadgen_cpu_ns = stage.generators_cpu_ns()?;
     tell(stage, EngineCommand::Load(load.clone()))?;
     let loaded = stage.wait((Side::Engine, "loaded"), "making a schedule", LOADED, watch)?;
     results.meet(loaded);
     if scenario.place != Place::Nowhere {
         // What edges do from time to time, they do by the time of the load.
-        stage.tell(Side::Loadgen, "begin")?;
+        stage.tell_generators(|_| "begin".to_owned())?;
     }
     stage.let_steer(true);
     let over = stage.wait_or_stop((Side::Engine, "over"), (limit, CHANGED_MAX), watch)?;
     stage.let_steer(false);
-    let loadgen_cpu_ns = stage.cpu_ns(Side::Loadgen) - loadgen_cpu_ns;
+    let loadgen_cpu_ns = stage.generators_cpu_ns()?.saturating_sub(loadgen_cpu_ns);
     if over.is_none() {
         tell(stage, EngineCommand::Unmark)?;
     }

@@ -16,9 +16,15 @@ use super::child::{Child, Line, Side};
 use super::control::Action;
 use crate::host::{cpu_ns_of, resident_bytes_of};
 use crate::role::protocol::EngineCommand;
+use crate::together::SILENCE_MAX;
+use crate::together::figures::Member;
+use crate::together::gather::Joined;
 
 /// How often a wait looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Time for a child to answer a question at once.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why a bench broke off.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +59,35 @@ pub enum StageError {
         /// Its last lines on stderr.
         words: String,
     },
+    /// A generator said that it cannot.
+    #[error("{side}: {words}")]
+    Failed {
+        /// Which one.
+        side: Side,
+        /// Its words.
+        words: String,
+    },
+    /// A generator that joined fell silent.
+    #[error(
+        "the {side} said nothing for {seconds} s while {phase}; look at its host and the network between"
+    )]
+    Silent {
+        /// Which one.
+        side: Side,
+        /// What the bench was doing.
+        phase: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// Generators did not join.
+    #[error(transparent)]
+    Gather(#[from] crate::together::gather::GatherError),
     /// Ctrl-C or SIGTERM.
     #[error("interrupted; engine and loadgen were stopped")]
     Interrupted,
 }
 
-/// Both children, and what they say.
+/// All children, and what they say.
 #[derive(Debug)]
 pub struct Stage {
     program: PathBuf,
@@ -77,6 +106,10 @@ pub struct Stage {
     stopped: bool,
     /// Whether a change was passed on.
     changed: bool,
+    /// The generators, in their order.
+    members: Vec<Member>,
+    /// When those that joined last said something.
+    heard: HashMap<Side, Instant>,
 }
 
 /// Called with the last progress of each side whenever there is news.
@@ -100,6 +133,8 @@ impl Stage {
             is_steerable: false,
             stopped: false,
             changed: false,
+            members: Vec::new(),
+            heard: HashMap::new(),
         }
     }
 
@@ -130,18 +165,129 @@ impl Stage {
         Ok(())
     }
 
-    /// CPU time of a child so far in nanoseconds; 0 when there is none.
-    #[must_use]
-    pub fn cpu_ns(&self, side: Side) -> u64 {
-        let child = self.children.get(&side);
-        child.map_or(0, |child| cpu_ns_of(child.id()))
+    /// Takes a generator that joined.
+    ///
+    /// # Errors
+    /// [`StageError::Start`].
+    pub fn admit(&mut self, side: Side, joined: Joined) -> Result<(), StageError> {
+        let child = Child::joined(side, joined, &self.lines)
+            .map_err(|error| StageError::Start { side, error })?;
+        self.children.insert(side, child);
+        self.heard.insert(side, Instant::now());
+        Ok(())
     }
 
-    /// Resident memory of a child in bytes; 0 when there is none.
+    /// Whether Ctrl-C was pressed; whoever waits elsewhere looks here.
     #[must_use]
-    pub fn resident_bytes(&self, side: Side) -> u64 {
+    pub fn interrupted(&self) -> &AtomicBool {
+        &self.interrupted
+    }
+
+    /// The generators, in their order.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Says who the generators are; those of `Side::Loadgen` 0 and up, in this order.
+    pub fn set_members(&mut self, members: Vec<Member>) {
+        self.members = members;
+    }
+
+    /// CPU time of the generators so far in nanoseconds, asked of those that joined.
+    ///
+    /// # Errors
+    /// [`StageError`], when one does not answer.
+    pub fn generators_cpu_ns(&mut self) -> Result<u64, StageError> {
+        let mut sum = 0;
+        for side in self.generators() {
+            match self.children.get(&side).and_then(Child::id) {
+                Some(id) => sum += cpu_ns_of(id),
+                None => sum += self.ask(side, "cpu")?,
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Asks a generator for a time: `clock` or `cpu`, answered by an event of that name.
+    ///
+    /// # Errors
+    /// [`StageError`], when it does not answer.
+    pub fn ask(&mut self, side: Side, what: &str) -> Result<u64, StageError> {
+        self.tell(side, what)?;
+        let told = self.wait((side, what), "telling a time", ANSWER, &mut |_| {})?;
+        Ok(told["ns"].as_u64().unwrap_or_default())
+    }
+
+    /// Resident memory of a process in bytes; 0 when it is none of this host.
+    fn resident_bytes(&self, side: Side) -> u64 {
         let child = self.children.get(&side);
-        child.map_or(0, |child| resident_bytes_of(child.id()))
+        child.and_then(Child::id).map_or(0, resident_bytes_of)
+    }
+
+    /// Resident memory of the engine and of all generators on this host, in bytes.
+    #[must_use]
+    pub fn resident(&self) -> [u64; 2] {
+        let generators = self.generators().into_iter();
+        [
+            self.resident_bytes(Side::Engine),
+            generators.map(|side| self.resident_bytes(side)).sum(),
+        ]
+    }
+
+    /// The generators' sides, in their order.
+    #[must_use]
+    pub fn generators(&self) -> Vec<Side> {
+        (0..self.members.len())
+            .map(|number| Side::Loadgen(number as u16))
+            .collect()
+    }
+
+    /// Tells each generator what `command` says for it.
+    ///
+    /// # Errors
+    /// [`StageError::Died`] when one listens no more.
+    pub fn tell_generators(
+        &mut self,
+        command: impl Fn(&Member) -> String,
+    ) -> Result<(), StageError> {
+        for (number, command) in (0..).zip(self.members.iter().map(&command).collect::<Vec<_>>()) {
+            self.tell(Side::Loadgen(number), &command)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the event `name` of every generator, and returns them in the generators' order.
+    ///
+    /// # Errors
+    /// [`StageError`], when one ends or is late, or the user interrupts.
+    pub fn wait_generators(
+        &mut self,
+        name: &str,
+        phase: &str,
+        limit: Duration,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Value>, StageError> {
+        let until = Instant::now() + limit;
+        let mut told: Vec<Option<Value>> = vec![None; self.members.len()];
+        while let Some(waited) = told.iter().position(Option::is_none) {
+            let Some((from, event)) = self.next_event(until, phase)? else {
+                let side = Side::Loadgen(waited as u16);
+                return Err(self.slow(side, phase, limit));
+            };
+            match from {
+                Side::Loadgen(number) if event["event"] == name => {
+                    if name == "report" {
+                        self.leaving.insert(from);
+                    }
+                    if let Some(place) = told.get_mut(usize::from(number)) {
+                        *place = Some(event);
+                    }
+                }
+                _ => self.note(from, event, watch),
+            }
+        }
+        Ok(told.into_iter().flatten().collect())
     }
 
     /// Tells a child a command.
@@ -197,13 +343,16 @@ impl Stage {
             }
             self.note(from, event, watch);
         }
-        let words = self.words(side);
-        Err(StageError::Slow {
+        Err(self.slow(side, phase, limit))
+    }
+
+    fn slow(&self, side: Side, phase: &str, limit: Duration) -> StageError {
+        StageError::Slow {
             side,
             phase: phase.to_owned(),
             seconds: limit.as_secs(),
-            words,
-        })
+            words: self.words(side),
+        }
     }
 
     /// Waits for an event as [`Stage::wait`]; `None` when the user stops the run or the time is over: the
@@ -269,7 +418,16 @@ impl Stage {
             self.act()?;
             let left = until.saturating_duration_since(Instant::now());
             match self.received.recv_timeout(left.min(LOOK)) {
-                Ok((side, Line::Event(event))) => return Ok(Some((side, event))),
+                Ok((side, Line::Event(event))) => {
+                    if let Some(heard) = self.heard.get_mut(&side) {
+                        *heard = Instant::now();
+                    }
+                    if event["event"] == "failed" {
+                        let words = event["text"].as_str().unwrap_or_default().to_owned();
+                        return Err(StageError::Failed { side, words });
+                    }
+                    return Ok(Some((side, event)));
+                }
                 Ok((side, Line::Words(words) | Line::Noise(words))) => {
                     if let Some(child) = self.children.get_mut(&side) {
                         child.hear(words);
@@ -278,7 +436,8 @@ impl Stage {
                 Ok((side, Line::Closed)) if self.leaving.contains(&side) => {}
                 Ok((side, Line::Closed)) => return Err(self.died(side, phase)),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => {}
+                // Nothing waits unread, so whoever seems silent is.
+                Err(RecvTimeoutError::Timeout) => self.hear_silence(phase)?,
                 // Unreachable while `self.lines` lives; an end all the same.
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
@@ -301,6 +460,22 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Whether one that joined is gone without a word: its host may be down, or the network.
+    fn hear_silence(&self, phase: &str) -> Result<(), StageError> {
+        let silent = |(side, heard): (&Side, &Instant)| {
+            let is_silent = heard.elapsed() > SILENCE_MAX && !self.leaving.contains(side);
+            is_silent.then_some(*side)
+        };
+        match self.heard.iter().find_map(silent) {
+            None => Ok(()),
+            Some(side) => Err(StageError::Silent {
+                side,
+                phase: phase.to_owned(),
+                seconds: SILENCE_MAX.as_secs(),
+            }),
+        }
     }
 
     fn note(&mut self, side: Side, event: Value, watch: &mut Watch<'_>) {
@@ -346,6 +521,8 @@ impl Stage {
     pub fn end(&mut self) {
         self.children.remove(&Side::Engine);
         self.children.clear();
+        self.heard.clear();
+        self.members.clear();
         while self.received.try_recv().is_ok() {}
     }
 
@@ -421,7 +598,7 @@ mod tests {
     fn the_end_of_a_dismissed_child_is_no_death() {
         let mut stage = stage("read x; echo '{\"event\":\"report\"}'");
         stage
-            .start(Side::Loadgen, &["-c".to_owned(), "cat".to_owned()])
+            .start(Side::Loadgen(0), &["-c".to_owned(), "cat".to_owned()])
             .unwrap();
         stage.dismiss(Side::Engine, LONG, &mut |_| {}).unwrap();
         stage.run_for(LOOK * 4, "waiting", &mut |_| {}).unwrap();

@@ -9,7 +9,7 @@ pub mod server;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::run::child::Side;
 use reading::Reading;
@@ -21,10 +21,15 @@ pub struct Latest(Arc<Mutex<Reading>>);
 impl Latest {
     /// Keeps news of the sides.
     pub fn news(&self, sides: &HashMap<Side, Value>) {
-        let side = |side| sides.get(&side).cloned().unwrap_or_default();
+        let mut generators = Value::Null;
+        for (side, progress) in sides {
+            if let (Side::Loadgen(_), Some(progress)) = (side, progress.as_object()) {
+                add(&mut generators, progress);
+            }
+        }
         *self.seen() = Reading {
-            engine: side(Side::Engine),
-            loadgen: side(Side::Loadgen),
+            engine: sides.get(&Side::Engine).cloned().unwrap_or_default(),
+            loadgen: generators,
         };
     }
 
@@ -37,5 +42,19 @@ impl Latest {
     fn seen(&self) -> MutexGuard<'_, Reading> {
         // Whoever held it left a whole value.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds one generator's counts to those of the others.
+fn add(sum: &mut Value, progress: &Map<String, Value>) {
+    if sum.is_null() {
+        *sum = Value::Object(Map::new());
+    }
+    for (name, count) in progress {
+        let others = sum[name].as_u64().unwrap_or(0);
+        sum[name] = match count.as_u64() {
+            Some(count) => others.saturating_add(count).into(),
+            None => count.clone(),
+        };
     }
 }

@@ -151,3 +151,32 @@ fn a_class_of_weight_zero_is_never_chosen() {
     let mix = parse("a=200:0,b=silent:1,c=202:0");
     assert!((0..1000u64).all(|n| mix.class_of(1, public_hash(&n.to_le_bytes())) == 1));
 }
+
+#[test]
+fn overrides_follow_their_edges_to_the_worker_that_holds_them() {
+    let behaviour = Behaviour::Silent;
+    let over = |name: &str, ranges: &[(u16, u16)]| EdgeOverride {
+        name: name.to_owned(),
+        ranges: ranges.to_vec(),
+        on_ms: 1,
+        off_ms: 0,
+        phase_ms: 0,
+        behaviour,
+    };
+    let mut mix = Mix::all_ok();
+    mix.edges = vec![over("a", &[(0, 2), (6, 9)]), over("b", &[(3, 3)])];
+    let ranges = |mix: &Mix| -> Vec<(String, Vec<(u16, u16)>)> {
+        let edges = mix.edges.iter();
+        edges
+            .map(|edge| (edge.name.clone(), edge.ranges.clone()))
+            .collect()
+    };
+    let own = |first, count| ranges(&mix.of_edges(first, count));
+    assert_eq!(own(0, 10), ranges(&mix));
+    assert_eq!(
+        own(2, 3),
+        [("a".into(), vec![(0, 0)]), ("b".into(), vec![(1, 1)])]
+    );
+    assert_eq!(own(8, 2), [("a".into(), vec![(0, 1)])]);
+    assert_eq!(own(4, 2), []);
+}

@@ -14,6 +14,7 @@ const SECOND: u64 = 1_000 * MS;
 
 fn population(mix: &str) -> Population {
     let config = PopulationConfig {
+        generator: 0,
         mix: mix.parse().unwrap(),
         seed: 7,
         seen_entries: 1 << 16,

@@ -13,7 +13,7 @@ use super::gateway::Ppg;
 use super::held::Held;
 use super::lanes::{Disturbance, Draft, Kind, Lanes};
 use super::links::{Links, Purpose};
-use super::name::Name;
+use super::name::{Maker, Name};
 use super::people::People;
 use super::policy::{Fault, SessionPolicy, Traits, Transport};
 use super::table::Told;
@@ -41,6 +41,8 @@ const HANG_UP_SALT: u64 = 0x6861_6e67;
 #[derive(Clone, Debug)]
 pub(crate) struct CallsConfig {
     pub(crate) seed: u64,
+    /// Its number among the generators that run together.
+    pub(crate) generator: u16,
     pub(crate) calls_max: usize,
     pub(crate) segments_max: usize,
     pub(crate) t1_ns: u64,
@@ -53,6 +55,17 @@ pub(crate) struct CallsConfig {
     pub(crate) accounts: Option<Accounts>,
     /// By class index; a class without one builds no sessions.
     pub(crate) policies: Vec<Option<SessionPolicy>>,
+}
+
+impl CallsConfig {
+    /// Returns who makes the names of its calls.
+    #[inline]
+    pub(super) fn maker(&self) -> Maker {
+        Maker {
+            seed: self.seed,
+            generator: self.generator,
+        }
+    }
 }
 
 /// All calls of one worker.

@@ -128,7 +128,7 @@ pub struct SessionTotals {
 pub(crate) struct Sheet {
     pub(crate) counts: SessionCounts,
     pub(crate) words: [u64; WORDS],
-    setup: Histogram<u64>,
+    pub(crate) setup: Histogram<u64>,
 }
 
 impl Sheet {

@@ -32,9 +32,9 @@ impl Calls {
         let Some(via) = message.top_via() else {
             return false;
         };
-        let seed = self.config.seed;
+        let maker = self.config.maker();
         let Some((name, letter, cseq)) =
-            via.branch.and_then(|branch| Name::of_branch(branch, seed))
+            via.branch.and_then(|branch| Name::of_branch(branch, maker))
         else {
             return false;
         };
@@ -219,7 +219,7 @@ impl Calls {
     /// lets a caller end those that it does not want.
     #[cold]
     fn part(&mut self, now_ns: u64, name: Name, message: &Message<'_>) {
-        let text = name.text(self.config.seed);
+        let text = name.text(self.config.maker());
         let mut values = [&b""[..]; ROUTES_MAX];
         let route = routes(message, &mut values).next().unwrap_or(b"");
         let hop = first_hop(route, remote_target(message).unwrap_or(b""));
@@ -249,7 +249,7 @@ impl Calls {
     /// Acknowledges a final response to an INVITE.
     #[inline]
     fn ack(&mut self, origin: Origin, name: Name, message: &Message<'_>, success: bool) {
-        let text = name.text(self.config.seed);
+        let text = name.text(self.config.maker());
         let mut buffer = [0; 64];
         let Calls {
             table,
@@ -358,7 +358,7 @@ impl Calls {
     /// Returns the call that a tag names, over or not.
     #[inline]
     pub(crate) fn name(&self, tag: &[u8]) -> Option<Name> {
-        Name::read(tag, self.config.seed)
+        Name::read(tag, self.config.maker())
     }
 
     /// Takes a request whose To tag is one of ours.

@@ -302,7 +302,7 @@ impl Calls {
             self.links.strays += 1;
             return;
         };
-        let text = name.text(self.config.seed);
+        let text = name.text(self.config.maker());
         let mut own = [0; 128];
         let own = self.own_path(&origin, &text, &mut own);
         let chunk = Chunk {

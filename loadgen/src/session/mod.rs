@@ -36,6 +36,7 @@ pub use delay::{DELAY_S_MAX, Delay, DelayError};
 pub use lanes::Disturbance;
 pub(crate) use lanes::{Fate, Load};
 pub(crate) use links::LINKS_MAX;
+pub use name::GENERATORS_MAX;
 pub use people::PeopleError;
 pub use policy::{Fault, PPG_LIST_MAX, SessionPolicy, Take, Traits, Transport};
 pub use source::{Flood, Invite, RATE_MAX, Register};

@@ -30,7 +30,7 @@ impl Calls {
             return;
         };
         call.sends = call.sends.saturating_add(1);
-        let text = name.text(config.seed);
+        let text = name.text(config.maker());
         let mut buffer = [0; 64];
         let party = Party {
             edge: edges.text(&call.origin, &mut buffer),

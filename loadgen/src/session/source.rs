@@ -165,7 +165,8 @@ pub(crate) struct Sources {
     flood: Option<Stream>,
     register: Option<Stream>,
     tokens: Vec<u8>,
-    started_ns: u64,
+    /// When they began; before that they stand.
+    started_ns: Option<u64>,
 }
 
 /// What sources are made of.
@@ -225,18 +226,21 @@ impl Sources {
             flood,
             register: register.filter(|_| people > 0),
             tokens: config.tokens,
-            started_ns: 0,
+            started_ns: None,
         }
     }
 
     /// Starts the clock of all sources.
     pub(crate) fn start(&mut self, now_ns: u64) {
-        self.started_ns = now_ns;
+        self.started_ns = Some(now_ns);
     }
 
     /// Begins what is due; returns how much that was.
     pub(crate) fn drive(&mut self, now_ns: u64, calls: &mut Calls) -> u64 {
-        let elapsed_ns = now_ns.saturating_sub(self.started_ns);
+        let Some(started_ns) = self.started_ns else {
+            return 0;
+        };
+        let elapsed_ns = now_ns.saturating_sub(started_ns);
         let due = |stream: &Option<Stream>| {
             let behind = stream.as_ref().map_or(0, |s| s.pace.behind(elapsed_ns));
             behind.min(BURST_MAX)
@@ -269,7 +273,10 @@ impl Sources {
 
     /// Returns what was due and not begun by `now_ns`.
     pub(crate) fn behind(&self, now_ns: u64) -> u64 {
-        let elapsed_ns = now_ns.saturating_sub(self.started_ns);
+        let Some(started_ns) = self.started_ns else {
+            return 0;
+        };
+        let elapsed_ns = now_ns.saturating_sub(started_ns);
         let sources = [&self.invite, &self.flood, &self.register];
         let behind = |stream: &Stream| stream.pace.behind(elapsed_ns);
         sources.into_iter().flatten().map(behind).sum()
@@ -384,7 +391,7 @@ fn caller(calls: &mut Calls, row: u32, number: u32, begin: impl FnOnce(&mut Call
 impl Calls {
     /// Sends one INVITE that belongs to no call.
     fn flood(&mut self, name: Name, ppg: u16, token: &[u8]) {
-        let text = name.text(self.config.seed);
+        let text = name.text(self.config.maker());
         let mut origin = self.edges.origin(name.generation);
         let Calls {
             lanes,

@@ -40,6 +40,7 @@ fn people() -> People {
 
 fn calls(policy: SessionPolicy, people: People) -> Calls {
     let config = CallsConfig {
+        generator: 0,
         seed: 7,
         calls_max: 64,
         segments_max: 64,

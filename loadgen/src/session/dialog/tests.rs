@@ -15,6 +15,7 @@ const PPG: &str = "127.0.0.1:5070";
 
 pub(super) fn calls(policy: SessionPolicy) -> Calls {
     let config = CallsConfig {
+        generator: 0,
         seed: 7,
         calls_max: 16,
         segments_max: 64,

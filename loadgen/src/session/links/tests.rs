@@ -24,6 +24,7 @@ fn connected_with(fault: Fault) -> (Calls, String) {
         ..SessionPolicy::default()
     };
     let config = CallsConfig {
+        generator: 0,
         seed: 7,
         calls_max: 16,
         segments_max: 64,
