@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 /// Causes told apart: all that SIRs and sessions have, and two dozen status codes; failures of further ones are
 /// counted and not kept.
 const CAUSES_MAX: usize = 64;
-/// Most failures that can be kept of each cause: [`OCTETS_MAX`] octets each at most.
+/// Most failures that can be kept of each cause: `OCTETS_MAX` octets each at most.
 pub const KEPT_MAX: usize = 1024;
 /// Octets kept of one failure: a session of nine messages; what is beyond them is counted as cut.
 const OCTETS_MAX: usize = 16_384;

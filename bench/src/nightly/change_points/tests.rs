@@ -1,4 +1,4 @@
-//! The search against planted steps, noise, spikes and drifts; and against what Apache Otava finds.
+//! The search against planted steps, noise, spikes and drifts. What Apache Otava finds is not held against it.
 
 use super::*;
 use sirocco_schedule::Draw;
