@@ -24,15 +24,17 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// First port handed out: below those that the kernel chooses of itself (ip(7), ip_local_port_range), so
 /// that no socket of a test beside takes it between the look and its use.
 const FIRST_PORT: u16 = 20_000;
-/// Ports of one process; another process has another hundred.
-const PORTS_EACH: u16 = 100;
+/// Ports of one process; another process has others.
+const PORTS_EACH: u16 = 1_000;
+/// From one port to the next: a program takes the one behind its own besides (SIPS, RTCP).
+const APART: u16 = 10;
 
 /// A port of loopback, free for UDP and TCP a moment ago and told once, for a program that has to be told one.
 fn free_port() -> u16 {
     static TOLD: AtomicU16 = AtomicU16::new(0);
-    let share = u16::try_from(std::process::id() % 100).unwrap_or(0) * PORTS_EACH;
+    let share = u16::try_from(std::process::id() % 12).unwrap_or(0) * PORTS_EACH;
     loop {
-        let number = TOLD.fetch_add(1, Ordering::Relaxed);
+        let number = TOLD.fetch_add(APART, Ordering::Relaxed);
         assert!(number < PORTS_EACH, "no free port among {PORTS_EACH}");
         let port = FIRST_PORT + share + number;
         let address = (Ipv4Addr::LOCALHOST, port);
